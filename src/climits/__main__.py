@@ -1,0 +1,5 @@
+"""``python -m climits``."""
+
+from .cli.main import main
+
+main()

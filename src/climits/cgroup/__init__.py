@@ -1,0 +1,1 @@
+"""The tree: hierarchies, cgroups, and the controllers that a run needs."""

@@ -1,0 +1,276 @@
+"""The only code that opens cgroup files.
+
+A cgroup is held by a descriptor of its directory: a cgroup of the same name that is made later is
+never mistaken for it.  Each error names the file, the value and what to do.
+"""
+
+import errno
+import os
+
+from ..errors import CgroupError, CgroupExistsError, CgroupGoneError, CgroupPermissionError
+
+_CAUSES = {
+    errno.EBUSY: "the kernel says it is in use",
+    errno.EINVAL: "the kernel refuses the value",
+    errno.ENOSPC: "no room (a cpuset without cpus or mems, or too many cgroups)",
+    errno.EROFS: "the cgroup filesystem is mounted read-only",
+    errno.EOPNOTSUPP: "the cgroup is of a type that cannot do this",
+    errno.ERANGE: "out of range",
+    errno.EAGAIN: "a limit on the number of cgroups or processes was reached",
+}
+PERMISSION_HINT = (
+    "run as root, or in a cgroup that was delegated to you "
+    "(systemd-run --user --scope -p Delegate=yes), or have an administrator chown one to you"
+)
+_HINTS = {
+    errno.EACCES: PERMISSION_HINT,
+    errno.EPERM: PERMISSION_HINT,
+    errno.EROFS: "in a container, run it with a writable /sys/fs/cgroup; "
+    "elsewhere: mount -o remount,rw the filesystem",
+}
+
+
+def refusal(action: str, path: str, error: OSError, value: object = None) -> CgroupError:
+    """The exception for an OSError, with the path, the value and a hint on it."""
+    number = error.errno or 0
+    cause = _CAUSES.get(number) or os.strerror(number).lower()
+    cls: type[CgroupError] = CgroupError
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        cls = CgroupPermissionError
+    elif number == errno.EEXIST:
+        cls = CgroupExistsError
+    elif number == errno.ENODEV:
+        cls, cause = CgroupGoneError, "the cgroup was removed"
+    return cls(
+        f"{action}: {path}: {cause}", path=path, value=value, errno=number, hint=_HINTS.get(number)
+    )
+
+
+class Directory:
+    """One cgroup in one hierarchy: an open directory.
+
+    Attributes:
+        path: where it was when it was opened.
+        fd: its descriptor; -1 once closed.
+    """
+
+    __slots__ = ("fd", "path")
+
+    def __init__(self, path: str) -> None:
+        """Open a directory that exists.
+
+        Raises:
+            CgroupGoneError: there is none.
+            CgroupPermissionError: no right to look into it.
+        """
+        self.fd = -1
+        self.path = path
+        try:
+            self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError as e:
+            raise CgroupGoneError(f"no such cgroup: {path}", path=path, errno=e.errno) from None
+        except OSError as e:
+            raise refusal("cannot open the cgroup", path, e) from None
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the descriptor back; may be called again."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def read(self, name: str) -> bytes:
+        """The whole content of a file.
+
+        Raises:
+            CgroupGoneError: the cgroup was removed.
+            CgroupError: there is no such file, or it cannot be read.
+        """
+        try:
+            fd = os.open(name, os.O_RDONLY, dir_fd=self.fd)
+            try:
+                data = os.read(fd, 8192)
+                # Files of up to a page come whole; longer ones (a long cgroup.procs) in parts.
+                while len(data) >= 4000 and (more := os.read(fd, 65536)):
+                    data += more
+                return data
+            finally:
+                os.close(fd)
+        except OSError as e:
+            raise self._error("cannot read", name, e) from None
+
+    def read_optional(self, name: str) -> "bytes | None":
+        """As read, but None for a file that this kernel does not have or has switched off."""
+        try:
+            return self.read(name)
+        except CgroupGoneError:
+            raise
+        except CgroupError as e:
+            if e.errno in (errno.ENOENT, errno.EOPNOTSUPP):
+                return None
+            raise
+
+    def read_many(self, names: tuple[str, ...]) -> "list[bytes | None]":
+        """Several short files at once, at the least cost; None for those that cannot be read.
+
+        Raises:
+            CgroupGoneError: the cgroup was removed.
+        """
+        out: list[bytes | None] = []
+        for name in names:
+            try:
+                fd = os.open(name, os.O_RDONLY, dir_fd=self.fd)
+            except OSError:
+                out.append(None)
+                continue
+            try:
+                out.append(os.read(fd, 8192))
+            except OSError:
+                out.append(None)
+            os.close(fd)
+        if None in out and self.is_gone():
+            raise CgroupGoneError(f"the cgroup was removed: {self.path}", path=self.path)
+        return out
+
+    def read_int(self, name: str) -> int:
+        """A file that holds one number."""
+        return int(self.read(name))
+
+    def write(self, name: str, value: str, *, read_back: bool = False) -> bytes:
+        """Write a value in one call, as the kernel wants it.
+
+        Returns:
+            With `read_back` what the file holds then, else nothing.
+
+        Raises:
+            CgroupGoneError: the cgroup was removed.
+            CgroupPermissionError: no right to write.
+            CgroupError: any other refusal; `errno` says which.
+        """
+        try:
+            fd = os.open(name, os.O_RDWR if read_back else os.O_WRONLY, dir_fd=self.fd)
+            try:
+                os.write(fd, value.encode())
+                return os.pread(fd, 4096, 0) if read_back else b""
+            finally:
+                os.close(fd)
+        except OSError as e:
+            raise self._error(f"cannot write {value}", name, e, value) from None
+
+    def open_file(self, name: str, flags: int = os.O_RDONLY) -> int:
+        """A descriptor of a file, for those who keep it."""
+        try:
+            return os.open(name, flags, dir_fd=self.fd)
+        except OSError as e:
+            raise self._error("cannot open", name, e) from None
+
+    def has(self, name: str) -> bool:
+        """Whether there is a file or child of that name."""
+        try:
+            os.stat(name, dir_fd=self.fd)
+        except OSError:
+            return False
+        return True
+
+    def is_gone(self) -> bool:
+        """Whether the cgroup was removed; one that was made anew under its name is another."""
+        try:
+            there = os.stat(self.path)
+        except OSError:
+            return True
+        return there.st_ino != os.fstat(self.fd).st_ino
+
+    def pids(self) -> list[int]:
+        """Process ids in this cgroup, its children left out; may be empty."""
+        return [int(pid) for pid in self.read("cgroup.procs").split()]
+
+    def children(self) -> list[str]:
+        """Names of the child cgroups; may be empty."""
+        try:
+            with os.scandir(self.fd) as entries:
+                return [e.name for e in entries if e.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            return []
+
+    def child(self, name: str) -> "Directory":
+        """Open a child."""
+        return Directory(f"{self.path}/{name}")
+
+    def get_mark(self, name: str) -> "bytes | None":
+        """An extended attribute; None when it is not set or cannot be."""
+        try:
+            return os.getxattr(self.fd, name)
+        except OSError:
+            return None
+
+    def set_mark(self, name: str, value: bytes) -> bool:
+        """Set an extended attribute; whether the kernel took it."""
+        try:
+            os.setxattr(self.fd, name, value)
+        except OSError:
+            return False
+        return True
+
+    def _error(self, action: str, name: str, e: OSError, value: object = None) -> CgroupError:
+        path = f"{self.path}/{name}"
+        if e.errno == errno.ENOENT and self.fd >= 0 and self.is_gone():
+            return CgroupGoneError(
+                f"{action}: {path}: the cgroup was removed", path=path, errno=e.errno
+            )
+        return refusal(action, path, e, value)
+
+
+def make(path: str) -> None:
+    """Make one cgroup; its parent must exist.
+
+    Raises:
+        CgroupExistsError, CgroupGoneError (no parent), CgroupPermissionError, CgroupError.
+    """
+    try:
+        os.mkdir(path)
+    except FileNotFoundError as e:
+        raise CgroupGoneError(
+            f"cannot make the cgroup: {path}: no parent", path=path, errno=e.errno
+        ) from None
+    except OSError as e:
+        raise refusal("cannot make the cgroup", path, e) from None
+
+
+def remove(path: str) -> bool:
+    """Remove one cgroup that has neither processes nor children.
+
+    Returns:
+        False when the kernel still holds it (EBUSY, ENOTEMPTY): try again.  One that is gone
+        already counts as removed.
+
+    Raises:
+        CgroupError: any other refusal.
+    """
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return True
+    except OSError as e:
+        if e.errno in (errno.EBUSY, errno.ENOTEMPTY):
+            return False
+        raise refusal("cannot remove the cgroup", path, e) from None
+    return True
+
+
+def pick(data: bytes, key: bytes) -> "int | None":
+    """One value of memory.stat, cpu.stat and the like, whose lines are ``key value``.
+
+    Without parsing the rest: 0.5 us instead of 10.
+
+    Args:
+        data: what the file holds.
+        key: the key and the space behind it.
+    """
+    at = 0 if data.startswith(key) else data.find(b"\n" + key) + 1
+    if at == 0 and not data.startswith(key):
+        return None
+    at += len(key)
+    end = data.find(b"\n", at)
+    return int(data[at : end if end >= 0 else None])

@@ -1,0 +1,193 @@
+"""Stopping and killing every process of a cgroup at once, whatever its version.
+
+Source: Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst,
+Documentation/admin-guide/cgroup-v2.rst (cgroup.freeze since 5.2, cgroup.kill since 5.14).
+"""
+
+import _signal  # `signal` wraps it in enums, at 2.5 ms
+import errno
+import os
+import time
+
+from ..errors import CgroupError, CgroupGoneError, CgroupTimeoutError, UnsupportedError
+from .files import Directory, pick
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: How long a kill may take before it is reported as failed, seconds.
+KILL_TIMEOUT = 30.0
+
+_SIGKILL = 9
+
+
+class Freezer:
+    """Freezes, thaws and kills what lives in one cgroup and below it."""
+
+    can_freeze = True
+
+    def __init__(self, directory: Directory) -> None:
+        self.directory = directory
+
+    def freeze(self, timeout: float = 10.0) -> None:
+        """Stop every process and wait until all have stopped.
+
+        Raises:
+            CgroupTimeoutError: some had not after `timeout` seconds; they may still stop later.
+            UnsupportedError: this hierarchy cannot freeze.
+        """
+        self._request(True)
+        if not poll_until(self.is_frozen, timeout):
+            raise CgroupTimeoutError(
+                f"{self.directory.path}: not frozen after {timeout:g}s",
+                path=self.directory.path,
+                hint="a task that waits for a device or sleeps at its limit freezes later",
+            )
+
+    def thaw(self) -> None:
+        """Let every process go on."""
+        self._request(False)
+
+    def is_frozen(self) -> bool:
+        """Whether every process has stopped."""
+        raise NotImplementedError
+
+    def _request(self, frozen: bool) -> None:
+        raise UnsupportedError(
+            f"{self.directory.path}: cannot freeze: the v1 freezer is not mounted",
+            hint="mkdir -p /sys/fs/cgroup/freezer && "
+            "mount -t cgroup -o freezer freezer /sys/fs/cgroup/freezer",
+        )
+
+    def kill(self, timeout: float = KILL_TIMEOUT) -> int:
+        """Kill every process of the cgroup and of those below it, and wait until none is left.
+
+        Frozen first, so that a fork bomb cannot outrun the killing.
+
+        Returns:
+            The number of processes that were seen and killed.
+
+        Raises:
+            CgroupTimeoutError: something is still there after `timeout` seconds.
+        """
+        seen: set[int] = set()
+        deadline = time.monotonic() + timeout
+        while pids := self._all_pids():
+            seen.update(pids)
+            self._kill_round()
+            left = deadline - time.monotonic()
+            if not poll_until(lambda: not self._all_pids(), min(left, 0.5)) and left < 0:
+                raise CgroupTimeoutError(
+                    f"{self.directory.path}: {len(self._all_pids())} processes survive SIGKILL",
+                    path=self.directory.path,
+                    hint="they wait for a device; they end when it answers",
+                )
+        return len(seen - {0})
+
+    def _kill_round(self) -> None:
+        """One freeze, kill, thaw."""
+        try:
+            self._request(True)
+            # Bounded: a task that sleeps at its limit (paused on OOM) cannot freeze, but can die.
+            poll_until(self.is_frozen, 0.2)
+        except UnsupportedError:
+            pass  # then by rounds alone
+        for pid in self._all_pids():
+            kill_process(pid)
+        if self.can_freeze:
+            self._request(False)
+
+    def _all_pids(self) -> list[int]:
+        return list(_pids_below(self.directory))
+
+
+class FreezerV1(Freezer):
+    """freezer.state; a v1 directory without that file can kill, but not freeze."""
+
+    def __init__(self, directory: Directory) -> None:
+        super().__init__(directory)
+        self.can_freeze = directory.has("freezer.state")
+
+    def _request(self, frozen: bool) -> None:
+        if not self.can_freeze:
+            super()._request(frozen)
+        self.directory.write("freezer.state", "FROZEN" if frozen else "THAWED")
+
+    def is_frozen(self) -> bool:
+        # FREEZING means that some tasks still run; reading makes the kernel look again.
+        return self.can_freeze and self.directory.read("freezer.state").strip() == b"FROZEN"
+
+
+class FreezerV2(Freezer):
+    """cgroup.freeze, cgroup.kill, cgroup.events."""
+
+    def _request(self, frozen: bool) -> None:
+        try:
+            self.directory.write("cgroup.freeze", "1" if frozen else "0")
+        except CgroupError as e:
+            if e.errno != errno.ENOENT:
+                raise
+            raise UnsupportedError(
+                f"{self.directory.path}: this kernel cannot freeze on cgroup v2",
+                hint="use a kernel from 5.2 on",
+            ) from None
+
+    def is_frozen(self) -> bool:
+        return pick(self.directory.read("cgroup.events"), b"frozen ") == 1
+
+    def _all_pids(self) -> list[int]:
+        # One file tells for the whole subtree; threads of a threaded cgroup are counted too.
+        if pick(self.directory.read("cgroup.events"), b"populated ") == 0:
+            return []
+        return super()._all_pids() or [0]  # 0: there, but in a pid namespace we cannot see into
+
+    def _kill_round(self) -> None:
+        try:
+            self.directory.write("cgroup.kill", "1")
+        except CgroupError as e:
+            if e.errno != errno.ENOENT:
+                raise
+            super()._kill_round()
+
+
+def _pids_below(directory: Directory) -> set[int]:
+    try:
+        pids = set(directory.pids())
+        for name in directory.children():
+            child = directory.child(name)
+            pids |= _pids_below(child)
+            child.close()
+    except CgroupGoneError:
+        return set()
+    except CgroupError as e:
+        if e.errno != errno.EOPNOTSUPP:  # a threaded cgroup: its processes are listed above it
+            raise
+        return set()
+    return pids
+
+
+def kill_process(pid: int) -> None:
+    """SIGKILL, through a pidfd: a pid that was given away meanwhile is never hit in between."""
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        _signal.pidfd_send_signal(fd, _SIGKILL)
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
+
+
+def poll_until(condition: "Callable[[], bool]", timeout: float) -> bool:
+    """Ask again and again, at growing intervals of 0.1 to 10 ms, until it is true."""
+    deadline = time.monotonic() + timeout
+    pause = 0.0001
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 2, 0.01)
+    return True

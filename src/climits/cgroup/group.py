@@ -1,0 +1,359 @@
+"""A cgroup: one name in each hierarchy that its controllers live in."""
+
+from ..errors import CgroupExistsError, CgroupGoneError, UnsupportedError
+from ..records import Pressure
+from . import placement
+from .files import Directory
+from .layout import Hierarchy, Layout, current
+from .limits import Limits, make_limits
+from .placement import Part
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from .freezer import Freezer
+    from .memory import Memory
+
+    Size = str | int | float
+
+
+class Cgroup:
+    """A cgroup that spans the hierarchies its controllers live in.
+
+    ``Cgroup.create`` makes one, ``Cgroup.open`` takes one that exists.  As a context manager it is
+    killed and removed at the end, if it was made here.
+
+    Attributes:
+        path: such as /climits/web.
+        parts: list[Part], one for each hierarchy.
+        tracker: the part through which its processes are followed, frozen and killed.
+    """
+
+    def __init__(self, path: str, parts: list[Part]) -> None:
+        self.path = path
+        self.parts = parts
+        self.tracker = self._find_tracker()
+
+    def __repr__(self) -> str:
+        return f"<Cgroup {' '.join(map(str, self.parts))}>"
+
+    @property
+    def name(self) -> str:
+        """The last component of the path."""
+        return self.path.rpartition("/")[2]
+
+    # -- making and opening ------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        name: str,
+        *,
+        memory: "Size | None" = None,
+        swap: "Size | None" = None,
+        high: "Size | None" = None,
+        low: "Size | None" = None,
+        min: "Size | None" = None,
+        pids: "int | None" = None,
+        cpus: "float | None" = None,
+        cpuset: "str | None" = None,
+        parent: "str | None" = None,
+    ) -> "Cgroup":
+        """Make a cgroup with limits.
+
+        Args:
+            name: one path component.
+            memory: hard limit: bytes, or text such as "60M", "50%" or "max".
+            swap: swap on top; 0 when `memory` is given and this is not.
+            high, low, min: further marks, as in cgroup v2.
+            pids: processes and threads at most.
+            cpus: CPUs' worth of time, such as 1.5.
+            cpuset: CPUs to run on, such as "0-1".
+            parent: where to make it; "/climits" as root.
+
+        Raises:
+            InvalidValueError: a size or name that means nothing.
+            CgroupExistsError: the name is in use.
+            UnsupportedError: this host cannot enforce one of the limits.
+            CgroupError: the kernel refused.
+        """
+        placement.check_name(name)
+        limits = make_limits(
+            memory=memory, swap=swap, high=high, low=low, min=min, pids=pids, cpus=cpus,
+            cpuset=cpuset, parent=parent,
+        )  # fmt: skip
+        layout = current()
+        wanted = hierarchies_for(layout, limits.controllers())
+        return cls.make(name, limits, wanted, find_parent(layout, wanted, parent))
+
+    @classmethod
+    def make(
+        cls,
+        name: str,
+        limits: Limits,
+        hierarchies: "list[tuple[Hierarchy, tuple[str, ...]]]",
+        parent: str,
+    ) -> "Cgroup":
+        """As create, with everything already read and decided."""
+        path = f"{parent}/{name}"
+        try:
+            parts = placement.make(hierarchies, parent, name)
+        except CgroupExistsError as e:
+            if not _remove_leftover(path, hierarchies):
+                raise _in_use(path, hierarchies, e) from None
+            parts = placement.make(hierarchies, parent, name)
+        group = cls(path, parts)
+        try:
+            group.set_limits(limits, untouched=True)
+        except BaseException:
+            group.remove()
+            placement.release_parents()
+            raise
+        return group
+
+    @classmethod
+    def open(cls, path: str) -> "Cgroup":
+        """Take a cgroup that exists, in every hierarchy that has it.
+
+        Args:
+            path: a cgroup path such as /jobs/web, or a directory below a mount point.
+
+        Raises:
+            CgroupGoneError: no hierarchy has it.
+        """
+        layout = current()
+        path = placement.check_path(path, layout, what="cgroup")
+        parts = []
+        for hierarchy in layout.hierarchies:
+            try:
+                directory = Directory(hierarchy.directory_path(path))
+            except CgroupGoneError:
+                continue
+            parts.append(Part(hierarchy, directory, made=False))
+        if not parts:
+            raise CgroupGoneError(f"no such cgroup: {path}", path=path)
+        return cls(path, parts)
+
+    # -- its parts ---------------------------------------------------------------------------
+
+    def part(self, controller: str) -> "Part | None":
+        """The part that a controller lives in, or None."""
+        for part in self.parts:
+            if controller in part.hierarchy.controllers:
+                return part
+        return None
+
+    def _find_tracker(self) -> Part:
+        for part in self.parts:
+            if part.hierarchy.born_inside:
+                return part
+        return self.part("freezer") or self.parts[0]
+
+    @property
+    def memory(self) -> "Memory":
+        """The memory controller.
+
+        Raises:
+            UnsupportedError: this cgroup has none.
+        """
+        part = self.part("memory")
+        if part is None:
+            raise UnsupportedError(f"{self.path}: not in the memory controller's hierarchy")
+        return part.hierarchy.memory(part.directory)
+
+    @property
+    def freezer(self) -> "Freezer":
+        """What stops and kills its processes."""
+        part = self.tracker
+        return part.hierarchy.freezer(part.directory)
+
+    # -- limits ------------------------------------------------------------------------------
+
+    def writes(self, limits: Limits) -> "list[tuple[Part, str, str]]":
+        """The writes beside memory's: (part, file, text), in order."""
+        out: list[tuple[Part, str, str]] = []
+        if limits.pids is not None:
+            out.append((self._need("pids"), "pids.max", str(limits.pids)))
+        if limits.cpus is not None:
+            part = self._need("cpu")
+            out += [(part, *w) for w in part.hierarchy.cpu(part.directory).writes(limits.cpus)]
+        if limits.cpuset is not None:
+            part = self._need("cpuset")
+            out += [(part, *w) for w in part.hierarchy.cpuset(part.directory).writes(limits.cpuset)]
+        return out
+
+    def _need(self, controller: str) -> Part:
+        part = self.part(controller)
+        if part is None:
+            raise UnsupportedError(f"{self.path}: not in the {controller} controller's hierarchy")
+        return part
+
+    def set_limits(self, limits: Limits, *, force: bool = False, untouched: bool = False) -> None:
+        """Set limits; memory's are read back.  See Memory.set."""
+        if self.part("memory"):
+            self.memory.set(limits.memory, force=force, untouched=untouched)
+        for part, file, text in self.writes(limits):
+            part.directory.write(file, text)
+
+    # -- processes ---------------------------------------------------------------------------
+
+    def pids(self) -> list[int]:
+        """Process ids in it, its children left out; may be empty."""
+        return self.tracker.directory.pids()
+
+    def attach(self, pid: int) -> None:
+        """Move a running process, with all its threads, into it.
+
+        What it has allocated so far stays charged to where it was.  To start a program inside,
+        use climits.run or climits.Process.
+        """
+        for part in self.parts:
+            part.directory.write("cgroup.procs", str(pid))
+
+    def freeze(self, timeout: float = 10.0) -> None:
+        """Stop every process in it and wait until they have stopped."""
+        self.freezer.freeze(timeout)
+
+    def thaw(self) -> None:
+        """Let every process go on."""
+        self.freezer.thaw()
+
+    def kill(self, timeout: float = 30.0) -> int:
+        """SIGKILL every process in it and below, and wait until none is left.
+
+        Returns:
+            How many were killed.
+        """
+        return self.freezer.kill(timeout)
+
+    # -- looking -----------------------------------------------------------------------------
+
+    def pressure(self) -> "Pressure | None":
+        """PSI totals; None where the kernel has none."""
+        data = self.tracker.directory.read_optional("memory.pressure")
+        if not data:
+            return None
+        totals = [int(line.rpartition(b"=")[2]) / 1e6 for line in data.splitlines()]
+        return Pressure(memory_some=totals[0], memory_full=totals[1])
+
+    def cpu_times(self) -> "tuple[float, float] | None":
+        """User and system time of all that ran in it, seconds; None where nothing counts it."""
+        tracker, counter = self.tracker, self.part("cpuacct")
+        for part in (tracker,) if counter is None else (tracker, counter):
+            times = part.hierarchy.cpu(part.directory).times()
+            if times is not None:
+                return times
+        return None
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def keep(self) -> None:
+        """Mark it as no longer ours to clean up: it stays until somebody removes it."""
+        for part in self.parts:
+            if part.made:
+                part.directory.set_mark(placement.MARK, placement.KEPT)
+                part.made = False
+
+    def remove(self, timeout: float = 10.0) -> None:
+        """Remove it, if it was made here or by `open`, with the cgroups below it.
+
+        Raises:
+            CgroupError: processes live in it.
+        """
+        for part in self.parts:
+            placement.remove(part, timeout)
+        self.close()
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        for part in self.parts:
+            part.directory.close()
+
+    def __enter__(self) -> "Cgroup":
+        return self
+
+    def __exit__(
+        self,
+        kind: "type[BaseException] | None",
+        error: "BaseException | None",
+        trace: "TracebackType | None",
+    ) -> None:
+        if any(part.made for part in self.parts):
+            self.kill()
+            self.remove()
+        self.close()
+
+
+# ---- what create and Process share ---------------------------------------------------------
+
+
+def hierarchies_for(
+    layout: Layout, controllers: tuple[str, ...]
+) -> "list[tuple[Hierarchy, tuple[str, ...]]]":
+    """The hierarchies a new cgroup spans, each with the controllers wanted of it.
+
+    Those of the controllers, and those that track the program.
+
+    Raises:
+        UnsupportedError: a controller is not available.
+    """
+    wanted: dict[Hierarchy, tuple[str, ...]] = {}
+    for controller in controllers:
+        hierarchy = layout.holding(controller)
+        wanted[hierarchy] = (*wanted.get(hierarchy, ()), controller)
+    for hierarchy in layout.trackers():
+        wanted.setdefault(hierarchy, ())
+    return list(wanted.items())
+
+
+def find_parent(
+    layout: Layout, hierarchies: "list[tuple[Hierarchy, tuple[str, ...]]]", parent: "str | None"
+) -> str:
+    """The parent that was asked for, or the default one."""
+    if parent is None:
+        return placement.default_parent([h for h, _ in hierarchies])
+    parent = placement.check_path(parent, layout, what="parent")
+    return parent.rstrip("/")
+
+
+def _remove_leftover(path: str, hierarchies: "list[tuple[Hierarchy, tuple[str, ...]]]") -> bool:
+    """Remove a cgroup whose owner is dead, or that an interrupted start left unmarked and empty."""
+    parts = []
+    for hierarchy, _ in hierarchies:
+        try:
+            directory = Directory(hierarchy.directory_path(path))
+        except CgroupGoneError:
+            continue
+        state = placement.owner_state(directory.get_mark(placement.MARK))
+        if state == "none" and not directory.pids() and not directory.children():
+            state = "dead"
+        if state != "dead":
+            return False
+        parts.append(Part(hierarchy, directory, made=True))
+    if parts:
+        group = Cgroup(path, parts)
+        group.kill()
+        group.remove()
+    return True
+
+
+def _in_use(
+    path: str, hierarchies: "list[tuple[Hierarchy, tuple[str, ...]]]", error: CgroupExistsError
+) -> CgroupExistsError:
+    who = "by somebody else"
+    for hierarchy, _ in hierarchies:
+        try:
+            mark = Directory(hierarchy.directory_path(path)).get_mark(placement.MARK)
+        except CgroupGoneError:
+            continue
+        if mark == placement.KEPT:
+            who = "by a run that was told to keep it"
+        elif (pid := placement.owner_pid(mark)) is not None:
+            who = f"by climits, pid {pid}"
+    return CgroupExistsError(
+        f"the cgroup is in use {who}: {path}",
+        path=path,
+        errno=error.errno,
+        hint=f"choose another name, or use it as it is with root {path}",
+    )

@@ -1,0 +1,201 @@
+"""The memory controller of one cgroup, whatever its version.
+
+The vocabulary is v2's.  Each version's module says what its kernel can do (the ``can_`` and
+``has_`` capabilities) and how a wish becomes writes; what it cannot do is refused by name.
+"""
+
+from ...errors import CgroupError, LimitTooLowError, UnsupportedError
+from ...records import MemoryEvents, MemoryLimits, MemoryUsage
+from ...units import MAX_BYTES, UNLIMITED, format_size, parse_size, round_to_pages
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..files import Directory
+
+    Limit = int | float
+    #: (usage, events, max, swap_max)
+    Report = tuple[MemoryUsage, MemoryEvents, Limit | None, Limit | None]
+    #: (file, text to write, number to read back or None)
+    Write = tuple[str, str, "Limit | None"]
+
+
+class Memory:
+    """Limits and counters of one cgroup's memory.
+
+    The limits are properties: ``memory.max = "60M"`` sets, ``memory.max`` reads bytes or
+    UNLIMITED.
+    """
+
+    #: The cgroup can be told to die as a whole when one of its processes is OOM-killed.
+    kills_group_on_oom = False
+    #: Tasks that hit the limit can be made to sleep until it is raised.
+    can_pause_on_oom = False
+
+    #: What a cgroup has that nobody has touched.
+    UNTOUCHED = MemoryLimits(max=UNLIMITED, swap_max=UNLIMITED)
+
+    def __init__(self, directory: "Directory") -> None:
+        self.directory = directory
+
+    # -- what each version answers -----------------------------------------------------------
+
+    def limits(self) -> MemoryLimits:
+        """The limits in force."""
+        raise NotImplementedError
+
+    def usage(self) -> MemoryUsage:
+        """What is in use now, by kind, and the peaks."""
+        raise NotImplementedError
+
+    def events(self) -> MemoryEvents:
+        """Counters since the cgroup was made."""
+        raise NotImplementedError
+
+    def current(self) -> int:
+        """Bytes in use now, page cache included."""
+        raise NotImplementedError
+
+    def report(self) -> "Report":
+        """All that the end of a program wants to know, read in one go."""
+        raise NotImplementedError
+
+    def under_oom(self) -> "bool | None":
+        """Whether tasks sleep at the limit now; None where the kernel does not tell."""
+        return None
+
+    def watch_oom(self) -> int:
+        """A new readable descriptor that fires when the limit is hit for good.
+
+        A hint only: it fires on removal too, so read the counters after it.
+        """
+        raise UnsupportedError(
+            "OOM events of the memory controller are not offered as eventfd here"
+        )
+
+    def writes(self, wish: MemoryLimits, now: MemoryLimits) -> "list[Write]":
+        """The writes that turn the limits `now` into the `wish`, in the order the kernel accepts.
+
+        Pure but for looking at which files the kernel has.
+
+        Raises:
+            UnsupportedError: a limit that this version or kernel cannot set.
+        """
+        raise NotImplementedError
+
+    # -- setting -----------------------------------------------------------------------------
+
+    def set(self, wish: MemoryLimits, *, force: bool = False, untouched: bool = False) -> None:
+        """Set limits and read each one back.
+
+        Args:
+            wish: what to change; None leaves a limit as it is.
+            force: lower the limit even below what is in use, which on v2 may kill.
+            untouched: the cgroup is new: what is in force need not be read first.
+
+        Raises:
+            LimitTooLowError: the limit is below what is in use and cannot be reclaimed.
+            UnsupportedError: this host cannot set one of them.
+            CgroupError: the kernel refused, or kept another value.
+        """
+        now = self.UNTOUCHED if untouched else self.limits()
+        if wish.max is not None and not untouched and not force:
+            self._refuse_below_usage(wish.max)
+        for file, text, expected in self.writes(wish, now):
+            kept = self.directory.write(file, text, read_back=expected is not None)
+            if expected is not None and parse_limit(kept) != expected:
+                path = f"{self.directory.path}/{file}"
+                found = format_size(parse_limit(kept))
+                raise CgroupError(
+                    f"{path}: the kernel kept {found} instead of {format_size(expected)}",
+                    path=path,
+                    value=expected,
+                )
+
+    def _read_limit(self, file: str) -> "Limit":
+        return parse_limit(self.directory.read(file))
+
+    def _refuse_below_usage(self, limit: "Limit") -> None:
+        """Refuse a limit below usage before the kernel kills for it."""
+        if self.current() <= limit:
+            return
+        self._reclaim(int(self.current() - limit))
+        if (current := self.current()) > limit:
+            raise self._too_low(limit, current)
+
+    def _reclaim(self, size: int) -> None:
+        """Try to give `size` bytes back: what can be reclaimed does not stand in a limit's way."""
+
+    def _too_low(self, limit: "Limit", current: int) -> LimitTooLowError:
+        return LimitTooLowError(
+            f"{self.directory.path}: cannot lower the limit to {format_size(limit)}: "
+            f"{format_size(current)} is in use and cannot be reclaimed",
+            path=self.directory.path,
+            value=limit,
+            hint="free memory in the program first, choose a higher limit, or force it",
+        )
+
+    # -- the properties ----------------------------------------------------------------------
+
+    def _get(self, name: str) -> "Limit | None":
+        value: Limit | None = getattr(self.limits(), name)
+        return value
+
+    def _put(self, name: str, value: "str | Limit") -> None:
+        size = parse_size(value, what=f"memory.{name}", whole=None)
+        self.set(MemoryLimits().replace(**{name: size}))
+
+    @property
+    def max(self) -> "Limit | None":
+        """Hard limit."""
+        return self._get("max")
+
+    @max.setter
+    def max(self, value: "str | Limit") -> None:
+        self._put("max", value)
+
+    @property
+    def high(self) -> "Limit | None":
+        """Throttling mark (v2)."""
+        return self._get("high")
+
+    @high.setter
+    def high(self, value: "str | Limit") -> None:
+        self._put("high", value)
+
+    @property
+    def low(self) -> "Limit | None":
+        """Best-effort protection; on v1 the soft limit."""
+        return self._get("low")
+
+    @low.setter
+    def low(self, value: "str | Limit") -> None:
+        self._put("low", value)
+
+    @property
+    def min(self) -> "Limit | None":
+        """Hard protection (v2)."""
+        return self._get("min")
+
+    @min.setter
+    def min(self, value: "str | Limit") -> None:
+        self._put("min", value)
+
+    @property
+    def swap_max(self) -> "Limit | None":
+        """Swap allowed on top of `max`."""
+        return self._get("swap_max")
+
+    @swap_max.setter
+    def swap_max(self, value: "str | Limit") -> None:
+        self._put("swap_max", value)
+
+
+def limit_text(size: "Limit", unlimited: str) -> str:
+    """A size as the kernel reads it; `unlimited` is its word for no limit."""
+    return unlimited if size == UNLIMITED else str(round_to_pages(size))
+
+
+def parse_limit(data: bytes) -> "Limit":
+    """What a limit file holds: for no limit v2 has ``max``, v1 a huge number."""
+    value = UNLIMITED if data.startswith(b"max") else int(data)
+    return UNLIMITED if value >= MAX_BYTES else value

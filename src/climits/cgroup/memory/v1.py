@@ -1,0 +1,181 @@
+"""The memory controller on cgroup v1.
+
+Source: Documentation/admin-guide/cgroup-v1/memory.rst, mm/memcontrol-v1.c.
+"""
+
+import errno
+import os
+
+from ...errors import CgroupError, UnsupportedError
+from ...records import MemoryEvents, MemoryLimits, MemoryUsage
+from ...units import MAX_BYTES, UNLIMITED, round_to_pages
+from ..files import pick
+from . import Memory, limit_text, parse_limit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from . import Limit, Report, Write
+
+_MAX = "memory.limit_in_bytes"
+_MEMSW = "memory.memsw.limit_in_bytes"  # memory and swap together; absent without swap accounting
+
+_USAGE = (
+    "memory.stat",
+    "memory.usage_in_bytes",
+    "memory.max_usage_in_bytes",
+    "memory.kmem.usage_in_bytes",
+)
+_EVENTS = ("memory.failcnt", "memory.oom_control")
+_LIMITS = (_MAX, _MEMSW)
+
+_memsw: "bool | None" = None  # whether this kernel has _MEMSW, once known
+
+
+class MemoryV1(Memory):
+    """limit_in_bytes, memsw, soft limit, swappiness, oom_control."""
+
+    can_pause_on_oom = True
+
+    def limits(self) -> MemoryLimits:
+        limit, swap = _max_and_swap(*self.directory.read_many(_LIMITS))
+        return MemoryLimits(
+            max=limit,
+            low=self._read_limit("memory.soft_limit_in_bytes"),
+            swap_max=swap,
+            swappiness=self.directory.read_int("memory.swappiness"),
+            oom_pause=b"oom_kill_disable 1" in self.directory.read("memory.oom_control"),
+        )
+
+    def current(self) -> int:
+        return self.directory.read_int("memory.usage_in_bytes")
+
+    def usage(self) -> MemoryUsage:
+        return _usage(*self.directory.read_many(_USAGE))
+
+    def events(self) -> MemoryEvents:
+        return _events(*self.directory.read_many(_EVENTS))
+
+    def report(self) -> "Report":
+        files = self.directory.read_many(_USAGE + _EVENTS + _LIMITS)
+        return _usage(*files[:4]), _events(*files[4:6]), *_max_and_swap(*files[6:])
+
+    def under_oom(self) -> bool:
+        return b"under_oom 1" in self.directory.read("memory.oom_control")
+
+    def watch_oom(self) -> int:
+        control = self.directory.open_file("memory.oom_control")
+        try:
+            event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            try:
+                self.directory.write("cgroup.event_control", f"{event} {control}")
+            except CgroupError:
+                os.close(event)
+                raise
+            return event
+        finally:
+            os.close(control)  # the kernel holds the file for as long as the eventfd lives
+
+    def writes(self, wish: MemoryLimits, now: MemoryLimits) -> "list[Write]":
+        for name in ("high", "min"):
+            if getattr(wish, name) is not None:
+                raise UnsupportedError(
+                    f"memory.{name} needs the memory controller on cgroup v2; here it is on v1",
+                    hint="boot with cgroup_no_v1=memory (or systemd.unified_cgroup_hierarchy=1)",
+                )
+        out = self._max_and_swap(wish, now)
+        if wish.low is not None:
+            low = round_to_pages(wish.low)
+            out.append(("memory.soft_limit_in_bytes", limit_text(low, "-1"), low))
+        if wish.swappiness is not None:
+            out.append(("memory.swappiness", str(wish.swappiness), wish.swappiness))
+        if wish.oom_pause is not None:
+            out.append(("memory.oom_control", str(int(wish.oom_pause)), None))
+        return out
+
+    def _max_and_swap(self, wish: MemoryLimits, now: MemoryLimits) -> "list[Write]":
+        """The kernel wants memsw >= limit after every write: raise memsw first, lower it last."""
+        if wish.max is None and wish.swap_max is None:
+            return []
+        old = now.max if now.max is not None else UNLIMITED
+        limit = old if wish.max is None else round_to_pages(wish.max)
+        out: list[Write] = []
+        if wish.max is not None:
+            out.append((_MAX, limit_text(limit, "-1"), limit))
+        if not self._has_memsw():
+            return out + self._without_memsw(wish)
+        swap = wish.swap_max if wish.swap_max is not None else now.swap_max
+        if limit == UNLIMITED and wish.swap_max not in (None, UNLIMITED):
+            raise UnsupportedError(
+                "a swap limit needs a memory limit on cgroup v1, which counts both together",
+                hint="give a memory limit too",
+            )
+        total = UNLIMITED if swap in (None, UNLIMITED) else round_to_pages(limit + (swap or 0))
+        if total >= MAX_BYTES:
+            total = UNLIMITED
+        memsw: Write = (_MEMSW, limit_text(total, "-1"), total)
+        return [memsw, *out] if limit > old or limit == UNLIMITED else [*out, memsw]
+
+    def _has_memsw(self) -> bool:
+        # The same for every cgroup of a kernel, but asked of one that exists: --explain has none.
+        global _memsw
+        if _memsw is None:
+            _memsw = self.directory.has(_MEMSW)
+        return _memsw
+
+    def _without_memsw(self, wish: MemoryLimits) -> "list[Write]":
+        if wish.swap_max in (None, UNLIMITED):
+            return []
+        if wish.swap_max == 0:
+            # The next best: reclaim page cache and never swap, while there is another way.
+            return [("memory.swappiness", "0", 0)] if wish.swappiness is None else []
+        from ...linux.proc import swap_is_active
+
+        if not swap_is_active():
+            return []
+        raise UnsupportedError(
+            "a swap limit other than 0 or max needs memory.memsw, which this kernel does not show",
+            hint="boot with swapaccount=1",
+        )
+
+    def set(self, wish: MemoryLimits, *, force: bool = False, untouched: bool = False) -> None:
+        try:
+            super().set(wish, force=True, untouched=untouched)
+        except CgroupError as e:
+            # v1 reclaims by itself and never kills for a write: forced or not, EBUSY is its no.
+            if e.errno == errno.EBUSY and wish.max is not None:
+                raise self._too_low(wish.max, self.current()) from None
+            raise
+
+
+def _usage(
+    stat: "bytes | None", current: "bytes | None", peak: "bytes | None", kernel: "bytes | None"
+) -> MemoryUsage:
+    # The totals, which count cgroups below too, as the other files do.
+    stat = stat or b""
+    shmem, cache = pick(stat, b"total_shmem "), pick(stat, b"total_cache ")
+    return MemoryUsage(
+        current=int(current) if current else None,
+        peak=int(peak) if peak else None,
+        anon=pick(stat, b"total_rss "),
+        file=None if cache is None else max(cache - (shmem or 0), 0),
+        shmem=shmem,
+        kernel=int(kernel) if kernel else None,
+        swap_current=pick(stat, b"total_swap "),
+    )
+
+
+def _events(failcnt: "bytes | None", control: "bytes | None") -> MemoryEvents:
+    return MemoryEvents(
+        max=int(failcnt) if failcnt else None,
+        oom_kill=pick(control or b"", b"oom_kill "),  # since 4.13
+    )
+
+
+def _max_and_swap(
+    limit: "bytes | None", memsw: "bytes | None"
+) -> "tuple[Limit | None, Limit | None]":
+    most = parse_limit(limit) if limit else None
+    if memsw is None or most is None:
+        return most, None
+    total = parse_limit(memsw)
+    return most, UNLIMITED if total == UNLIMITED else total - most

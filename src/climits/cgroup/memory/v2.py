@@ -1,0 +1,140 @@
+"""The memory controller on cgroup v2.
+
+Source: Documentation/admin-guide/cgroup-v2.rst, mm/memcontrol.c.
+"""
+
+from ...errors import CgroupError, UnsupportedError
+from ...records import MemoryEvents, MemoryLimits, MemoryUsage
+from ...units import UNLIMITED, round_to_pages
+from ..files import pick
+from . import Memory, limit_text, parse_limit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from . import Limit, Report, Write
+
+_USAGE = (
+    "memory.stat",
+    "memory.current",
+    "memory.peak",  # since 5.19
+    "memory.swap.current",
+    "memory.swap.peak",  # since 6.5
+)
+_EVENTS = ("memory.events.local", "memory.events")  # the former since 5.2
+_LIMITS = ("memory.max", "memory.swap.max")
+
+
+class MemoryV2(Memory):
+    """memory.max, high, low, min, swap.max, oom.group."""
+
+    kills_group_on_oom = True
+
+    def limits(self) -> MemoryLimits:
+        limit, swap, high, low, least, group = self.directory.read_many(
+            (*_LIMITS, "memory.high", "memory.low", "memory.min", "memory.oom.group")
+        )
+        return MemoryLimits(
+            max=_limit(limit),
+            swap_max=_limit(swap),
+            high=_limit(high),
+            low=_limit(low),
+            min=_limit(least),
+            oom_group=None if group is None else group.strip() == b"1",
+        )
+
+    def current(self) -> int:
+        return self.directory.read_int("memory.current")
+
+    def usage(self) -> MemoryUsage:
+        return _usage(*self.directory.read_many(_USAGE))
+
+    def events(self) -> MemoryEvents:
+        return _events(*self.directory.read_many(_EVENTS))
+
+    def report(self) -> "Report":
+        files = self.directory.read_many(_USAGE + _EVENTS + _LIMITS)
+        return _usage(*files[:5]), _events(*files[5:7]), _limit(files[7]), _limit(files[8])
+
+    def writes(self, wish: MemoryLimits, now: MemoryLimits) -> "list[Write]":
+        if wish.swappiness is not None:
+            raise UnsupportedError(
+                "memory.swappiness needs the memory controller on cgroup v1; here it is on v2",
+                hint="a swap limit of 0 keeps the program out of swap on v2",
+            )
+        if wish.oom_pause:
+            raise UnsupportedError(
+                "pausing at the limit needs the memory controller on cgroup v1; here it is on v2, "
+                "where the kernel cannot switch the OOM killer off",
+                hint="use kill or kill-group",
+            )
+        out: list[Write] = []
+        if wish.swap_max is not None and self._can_limit_swap(wish.swap_max):
+            out.append(_write("memory.swap.max", wish.swap_max))
+        for name in ("low", "min", "high", "max"):
+            value = getattr(wish, name)
+            if value is not None:
+                out.append(_write(f"memory.{name}", value))
+        if wish.oom_group is not None:
+            out.append(("memory.oom.group", str(int(wish.oom_group)), int(wish.oom_group)))
+        return out
+
+    def _can_limit_swap(self, size: "Limit") -> bool:
+        if self.directory.has("memory.swap.max"):
+            return True
+        from ...linux.proc import swap_is_active
+
+        if size == UNLIMITED or not swap_is_active():
+            return False  # holds by itself
+        raise UnsupportedError(
+            "swap cannot be limited: this kernel does not account for it (no memory.swap.max)",
+            hint="boot with swapaccount=1, or allow any amount with a swap limit of max",
+        )
+
+    def _reclaim(self, size: int) -> None:
+        try:
+            self.directory.write("memory.reclaim", str(size))  # since 5.19; EAGAIN: less than asked
+        except CgroupError:
+            return
+
+
+def _write(file: str, size: "Limit") -> "Write":
+    size = round_to_pages(size)
+    return file, limit_text(size, "max"), size
+
+
+def _limit(data: "bytes | None") -> "Limit | None":
+    return None if data is None else parse_limit(data)
+
+
+def _usage(
+    stat: "bytes | None",
+    current: "bytes | None",
+    peak: "bytes | None",
+    swap: "bytes | None",
+    swap_peak: "bytes | None",
+) -> MemoryUsage:
+    stat = stat or b""
+    shmem, file = pick(stat, b"shmem "), pick(stat, b"file ")
+    return MemoryUsage(
+        current=int(current) if current else None,
+        peak=int(peak) if peak else None,
+        anon=pick(stat, b"anon "),
+        file=None if file is None else max(file - (shmem or 0), 0),
+        shmem=shmem,
+        kernel=pick(stat, b"kernel "),  # since 5.18
+        swap_current=int(swap) if swap else None,
+        swap_peak=int(swap_peak) if swap_peak else None,
+    )
+
+
+def _events(local: "bytes | None", whole: "bytes | None") -> MemoryEvents:
+    # The local file leaves out cgroups that the program may have made below its own.
+    data = local or whole or b""
+    return MemoryEvents(
+        low=pick(data, b"low "),
+        high=pick(data, b"high "),
+        max=pick(data, b"max "),
+        oom=pick(data, b"oom "),
+        oom_kill=pick(data, b"oom_kill "),
+        oom_group_kill=pick(data, b"oom_group_kill "),
+    )

@@ -1,0 +1,348 @@
+"""Where a new cgroup may live, and whose it is.
+
+As root a cgroup is made as /climits/NAME in each hierarchy it needs.  An ordinary user works below
+a cgroup that was given to them: /climits, or the one they are in.  Each directory that is made
+gets a mark (an extended attribute) with its owner's pid, start time and pid namespace, so that
+what a dead owner left can be told from everything else, and nothing else is ever removed.
+
+Cgroups do not survive a boot, so neither do their marks.
+"""
+
+import _thread
+import atexit
+import errno
+import os
+import time
+
+from ..errors import (
+    CgroupError,
+    CgroupExistsError,
+    CgroupGoneError,
+    CgroupPermissionError,
+    InvalidValueError,
+)
+from ..linux.proc import cgroup_paths, pid_namespace, start_time
+from . import files
+from .files import Directory
+from .layout import Hierarchy, Layout
+
+#: The parent of what climits makes, below each mount point.
+HOME = "/climits"
+
+MARK = "user.climits"
+KEPT = b"kept"
+
+_MAX_NAME = 255  # bytes, NAME_MAX
+
+
+# ---- names ---------------------------------------------------------------------------------
+
+
+def check_name(name: str, *, what: str = "name") -> str:
+    """Accept one path component and nothing else.
+
+    Raises:
+        InvalidValueError: empty, a slash, ``..``, control characters, longer than 255 bytes.
+    """
+    cause = None
+    if not name:
+        cause = "empty"
+    elif "/" in name:
+        cause = "a slash may not stand in a name"
+    elif name in (".", ".."):
+        cause = "not a name"
+    elif not name.isprintable():
+        cause = "control characters may not stand in a name"
+    elif len(os.fsencode(name)) > _MAX_NAME:
+        cause = f"longer than {_MAX_NAME} bytes"
+    elif name.startswith("cgroup.") or name in ("tasks", "notify_on_release", "release_agent"):
+        cause = "the kernel has a file of that name in each cgroup"
+    if cause:
+        raise InvalidValueError(
+            f"{what}: {name!r}: {cause}", value=name, hint="the parent chooses where it is made"
+        )
+    return name
+
+
+def check_path(path: str, layout: Layout, *, what: str) -> str:
+    """The cgroup path that a person means: ``/a/b``, ``a/b`` or a directory below a mount point.
+
+    Returns:
+        A path that starts with a slash, such as /a/b.
+
+    Raises:
+        InvalidValueError: ``..``, control characters.
+    """
+    for hierarchy in sorted(layout.hierarchies, key=lambda h: -len(h.mount_point)):
+        inside = hierarchy.cgroup_path(path.rstrip("/"))
+        if inside is not None:
+            path = inside
+            break
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not path or ".." in parts or not path.isprintable():
+        raise InvalidValueError(
+            f"{what}: {path!r}: not a cgroup path", value=path, hint="write it like /jobs/web"
+        )
+    return "/" + "/".join(parts)
+
+
+# ---- marks ---------------------------------------------------------------------------------
+
+_identity: "tuple[int, bytes]" = (0, b"")
+
+
+def owner_mark() -> bytes:
+    """The mark of this process: pid, start time in ticks, pid namespace."""
+    global _identity
+    pid = os.getpid()
+    if _identity[0] != pid:  # first use, or we are a fork
+        _identity = pid, b"%d %d %d" % (pid, start_time() or 0, pid_namespace())
+    return _identity[1]
+
+
+def owner_state(mark: "bytes | None") -> str:
+    """Read a mark: kept, alive, dead, foreign (of another pid namespace) or none."""
+    if mark is None:
+        return "none"
+    if mark == KEPT:
+        return "kept"
+    try:
+        pid, started, namespace = map(int, mark.split())
+    except ValueError:
+        return "none"
+    if namespace != pid_namespace():
+        return "foreign"
+    return "alive" if start_time(pid) == started else "dead"
+
+
+def owner_pid(mark: "bytes | None") -> "int | None":
+    """The pid in a mark."""
+    first = (mark or b"").split(b" ")[0]
+    return int(first) if first.isdigit() else None
+
+
+# ---- making --------------------------------------------------------------------------------
+
+
+class Part:
+    """One hierarchy's share of a cgroup.
+
+    Attributes:
+        hierarchy: which one.
+        directory: the open directory.
+        made: we made it, and may remove it.
+    """
+
+    __slots__ = ("directory", "hierarchy", "made")
+
+    def __init__(self, hierarchy: Hierarchy, directory: Directory, *, made: bool) -> None:
+        self.hierarchy, self.directory, self.made = hierarchy, directory, made
+
+    def __str__(self) -> str:
+        # memory:/climits/web, to be shown
+        path = self.hierarchy.cgroup_path(self.directory.path) or self.directory.path
+        return f"{self.hierarchy.label}:{path}"
+
+
+def default_parent(hierarchies: list[Hierarchy]) -> str:
+    """The cgroup below which we may make others, in all of the hierarchies.
+
+    Raises:
+        CgroupPermissionError: there is none; the hint says the ways out.
+    """
+    if os.geteuid() == 0:
+        return HOME
+    candidates = [HOME]
+    try:
+        own = set(cgroup_paths().values())
+        candidates += sorted((path.rstrip("/") + HOME for path in own), key=len, reverse=True)
+    except OSError:
+        pass
+    for candidate in candidates:
+        if all(_may_make(h.directory_path(candidate)) for h in hierarchies):
+            return candidate
+    raise CgroupPermissionError(
+        "no right to make a cgroup: neither /climits nor the cgroup of this process is ours",
+        errno=errno.EACCES,
+        hint=files.PERMISSION_HINT,
+    )
+
+
+def _may_make(path: str) -> bool:
+    if not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return os.access(path, os.W_OK | os.X_OK)
+
+
+def make(
+    hierarchies: "list[tuple[Hierarchy, tuple[str, ...]]]", parent: str, name: str
+) -> list[Part]:
+    """Make the cgroup parent/name in each hierarchy, marked as ours.
+
+    Args:
+        hierarchies: each with the controllers that are wanted of it.
+        parent: such as /climits; made too where it is missing.
+        name: one component.
+
+    Raises:
+        CgroupExistsError: it is there in one of them; nothing was made then.
+        CgroupError: see its text; nothing is left behind.
+    """
+    parts: list[Part] = []
+    mark = owner_mark()
+    try:
+        for hierarchy, controllers in hierarchies:
+            path = hierarchy.directory_path(f"{parent}/{name}")
+            _make_below(hierarchy, path, parent, controllers)
+            part = Part(hierarchy, Directory(path), made=True)
+            parts.append(part)
+            part.directory.set_mark(MARK, mark)
+            if "cpuset" in controllers:
+                upper = Directory(os.path.dirname(path))
+                hierarchy.cpuset(part.directory).inherit(upper)
+                upper.close()
+    except BaseException:
+        for part in parts:
+            files.remove(part.directory.path)
+        release_parents()
+        raise
+    return parts
+
+
+def _make_below(hierarchy: Hierarchy, path: str, parent: str, controllers: tuple[str, ...]) -> None:
+    # Another climits may remove an empty parent between our two steps: then once more.
+    prepared = (hierarchy, parent, controllers)
+    for attempt in range(10):
+        if prepared not in _prepared and (hierarchy.delegates or "cpuset" in controllers):
+            _prepare_parent(hierarchy, parent, controllers)
+            _prepared.add(prepared)
+        try:
+            files.make(path)
+            return
+        except CgroupGoneError:
+            _prepared.discard(prepared)
+            if attempt == 9:
+                raise
+            _make_parents(hierarchy, parent)
+
+
+# ---- parents -------------------------------------------------------------------------------
+
+# Parents that this process made, deepest last.  They stay while it lives, since making one costs
+# as much as making a cgroup, and are removed, where empty, at its end.
+_made_parents: "dict[str, None]" = {}
+# Parents that have handed down the controllers named: looked at once.
+_prepared: "set[tuple[Hierarchy, str, tuple[str, ...]]]" = set()
+_lock = _thread.allocate_lock()
+
+
+def _make_parents(hierarchy: Hierarchy, parent: str) -> None:
+    path = ""
+    for component in parent.split("/")[1:]:
+        path += "/" + component
+        directory = hierarchy.directory_path(path)
+        if not os.path.isdir(directory):
+            try:
+                files.make(directory)
+            except CgroupExistsError:
+                continue  # by another climits, meanwhile
+            with _lock:
+                if not _made_parents:
+                    atexit.register(release_parents)
+                _made_parents[directory] = None
+
+
+def release_parents() -> None:
+    """Remove the parents that this process made, where nothing lives in them."""
+    with _lock:
+        for path in reversed(list(_made_parents)):
+            try:
+                if files.remove(path):
+                    del _made_parents[path]
+            except CgroupError:
+                pass
+
+
+def remove_home_if_empty(layout: Layout, parent: str) -> None:
+    """Remove an empty parent that somebody's interrupted start left; only our own one."""
+    if parent == HOME:
+        for hierarchy in layout.hierarchies:
+            try:
+                files.remove(hierarchy.directory_path(parent))
+            except CgroupError:
+                pass
+
+
+def _prepare_parent(hierarchy: Hierarchy, parent: str, controllers: tuple[str, ...]) -> None:
+    """Hand the controllers down from the root to the parent."""
+    if not os.path.isdir(hierarchy.directory_path(parent)):
+        _make_parents(hierarchy, parent)
+    path = ""
+    upper: Directory | None = None
+    for component in parent.split("/"):
+        path = f"{path}/{component}" if component else path
+        directory = Directory(hierarchy.directory_path(path or "/"))
+        if hierarchy.delegates:
+            _enable(directory, controllers)
+        elif upper is not None:
+            hierarchy.cpuset(directory).inherit(upper)
+        upper = directory
+
+
+def _enable(directory: Directory, controllers: tuple[str, ...]) -> None:
+    enabled = directory.read("cgroup.subtree_control").decode().split()
+    missing = [c for c in controllers if c not in enabled]
+    if not missing:
+        return
+    try:
+        directory.write("cgroup.subtree_control", " ".join(f"+{c}" for c in missing))
+    except CgroupError as e:
+        wanted, path = " and ".join(missing), directory.path
+        if e.errno == errno.EBUSY:
+            raise CgroupError(
+                f"cannot hand {wanted} down from {path}: processes live in it, and on cgroup v2 a "
+                "cgroup has either processes or controllers for its children",
+                path=path,
+                errno=e.errno,
+                hint="choose another parent, or start climits as the only process there (exec)",
+            ) from None
+        if e.errno == errno.ENOENT:
+            raise CgroupError(
+                f"cannot hand {wanted} down from {path}: the controller is not available in it",
+                path=path,
+                errno=e.errno,
+                hint="enable it in cgroup.subtree_control of the cgroups above",
+            ) from None
+        raise
+
+
+# ---- removing ------------------------------------------------------------------------------
+
+
+def remove(part: Part, timeout: float = 10.0) -> None:
+    """Remove one part and what is below it.
+
+    Raises:
+        CgroupError: something still lives in it after `timeout` seconds.
+    """
+    path = part.directory.path
+    if part.directory.is_gone():  # removed by somebody, and maybe made anew: not ours
+        return
+    deadline = time.monotonic() + timeout
+    pause = 0.0001
+    while not files.remove(path):
+        for child in part.directory.children():  # made by the program inside its own cgroup
+            try:
+                remove(Part(part.hierarchy, part.directory.child(child), made=True), timeout)
+            except CgroupGoneError:
+                pass
+        if time.monotonic() > deadline:
+            raise CgroupError(
+                f"cannot remove the cgroup: {path}: processes live in it",
+                path=path,
+                errno=errno.EBUSY,
+                hint="kill or move them first",
+            )
+        # Processes that were just killed keep it busy until the last of their exit is done.
+        time.sleep(pause)
+        pause = min(pause * 2, 0.02)

@@ -1,0 +1,132 @@
+"""The options of the commands: one table for parsing, help, completion and man pages.
+
+argparse costs as much as the whole rest of a run, so the ordinary case is parsed by a small loop;
+argparse is built from the same table for help (see help.py).
+"""
+
+from ..errors import InvalidValueError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+#: (flag, metavar or None for a switch, kind, group, help).  Kinds: text, int, float, list, switch.
+Option = tuple[str, "str | None", str, str, str]
+
+LIMITS, LIFE, TELLING = "limits", "life", "telling"
+
+RUN: tuple[Option, ...] = (
+    ("--memory", "SIZE", "text", LIMITS, "hard limit, page cache included: 60M, 1.5G, 50%%, max"),
+    ("--swap", "SIZE", "text", LIMITS, "swap on top of --memory (default 0)"),
+    ("--high", "SIZE", "text", LIMITS, "throttle and reclaim from here on (cgroup v2)"),
+    ("--low", "SIZE", "text", LIMITS, "try not to reclaim below this; on v1 the soft limit"),
+    ("--min", "SIZE", "text", LIMITS, "never reclaim below this (cgroup v2)"),
+    ("--swappiness", "N", "int", LIMITS, "0 to 100: how readily to swap (cgroup v1)"),
+    (
+        "--on-oom",
+        "ACTION",
+        "text",
+        LIMITS,
+        "at the limit: kill one process (default), kill-group, or pause until it is raised (v1)",
+    ),
+    ("--pids", "N", "int", LIMITS, "processes and threads at most"),
+    ("--cpus", "N.N", "float", LIMITS, "CPUs' worth of time, such as 1.5"),
+    ("--cpuset", "LIST", "text", LIMITS, "CPUs to run on, such as 0-1,3"),
+    ("--timeout", "TIME", "text", LIFE, "SIGTERM after so long: 10, 250ms, 1.5s, 2m, 1h"),
+    (
+        "--kill-after",
+        "TIME",
+        "text",
+        LIFE,
+        "from there to SIGKILL of the whole cgroup (default 5s)",
+    ),
+    ("--name", "NAME", "text", LIFE, "name of the cgroup (default: the command's, with a number)"),
+    ("--parent", "PATH", "text", LIFE, "make the cgroup in this one (default /climits)"),
+    ("--root", "PATH", "text", LIFE, "use this existing cgroup; it is not removed"),
+    ("--keep", None, "switch", LIFE, "leave the cgroup and what still runs in it"),
+    ("--user", "USER", "text", LIFE, "run as this user, name or number"),
+    ("--group", "GROUP", "text", LIFE, "run as this group, name or number"),
+    ("--chdir", "DIR", "text", LIFE, "change to this directory first"),
+    ("--env", "K=V", "list", LIFE, "set a variable; may be repeated"),
+    ("--clear-env", None, "switch", LIFE, "start from an empty environment"),
+    ("--nice", "N", "int", LIFE, "scheduling priority, -20 to 19"),
+    ("--oom-score-adj", "N", "int", LIFE, "-1000 to 1000: whom the OOM killer takes first"),
+    ("--json", "FILE", "text", TELLING, "write the whole result to FILE, - for standard output"),
+    ("--json-fd", "N", "int", TELLING, "write the whole result to this open descriptor"),
+    ("--quiet", None, "switch", TELLING, "no summary line"),
+    ("--explain", None, "switch", TELLING, "print the limits and the plan, and do nothing"),
+    ("--verbose", None, "switch", TELLING, "tell each thing that climits does"),
+)
+
+GC: tuple[Option, ...] = (
+    ("--parent", "PATH", "list", LIFE, "look below this cgroup too; may be repeated"),
+    ("--quiet", None, "switch", TELLING, "print errors only"),
+)
+
+VERSION: tuple[Option, ...] = ()
+
+
+class HelpRequested(Exception):
+    """-h or --help stood among the options."""
+
+
+def parse(options: "tuple[Option, ...]", argv: list[str]) -> "tuple[dict[str, Any], list[str]]":
+    """Read options up to ``--`` or the first word that is none.
+
+    Returns:
+        ({name with underscores: value}, the words that are left).
+
+    Raises:
+        InvalidValueError: an unknown option, a missing value, or one of the wrong kind.
+        HelpRequested: -h or --help.
+    """
+    kinds = {option[0]: option[2] for option in options}
+    values: dict[str, Any] = {}
+    words = iter(argv)
+    for word in words:
+        if word == "--":
+            break
+        if word[:1] != "-" or word == "-":
+            return values, [word, *words]
+        flag, equals, value = word.partition("=")
+        kind = kinds.get(flag)
+        if kind is None:
+            if word in ("-h", "--help"):
+                raise HelpRequested
+            raise _unknown(flag, kinds)
+        name = flag[2:].replace("-", "_")
+        if kind == "switch":
+            if equals:
+                raise InvalidValueError(f"{flag} takes no value", value=value)
+            values[name] = True
+            continue
+        if not equals:
+            following = next(words, None)
+            if following is None:
+                raise InvalidValueError(f"{flag} needs a value", hint="see --help")
+            value = following
+        if kind == "list":
+            values.setdefault(name, []).append(value)
+        elif name in values:
+            raise InvalidValueError(f"{flag} is given twice", value=value)
+        else:
+            values[name] = value if kind == "text" else _number(flag, value, kind)
+    return values, list(words)
+
+
+def _number(flag: str, text: str, kind: str) -> "int | float":
+    try:
+        return int(text) if kind == "int" else float(text)
+    except ValueError:
+        raise InvalidValueError(
+            f"{flag[2:]}: {text or 'empty'}: not a {'whole ' if kind == 'int' else ''}number",
+            value=text,
+        ) from None
+
+
+def _unknown(flag: str, known: "dict[str, str]") -> InvalidValueError:
+    import difflib  # 4 ms, for errors only
+
+    close = difflib.get_close_matches(flag, known, 1, 0.6)
+    hint = f"did you mean {close[0]}?" if close else "see --help; the command goes after --"
+    return InvalidValueError(f"unknown option {flag}", value=flag, hint=hint)

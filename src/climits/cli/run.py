@@ -1,0 +1,185 @@
+"""`climits run`: one command under limits."""
+
+import os
+
+from ..cgroup import placement
+from ..errors import (
+    ClimitsError,
+    CommandNotExecutableError,
+    CommandNotFoundError,
+    InvalidValueError,
+)
+from ..launch.signals import ENDING, Relay
+from ..program.process import Process
+from ..program.spec import Spec
+from ..records import Result
+from ..units import parse_duration
+from .main import FAILED, NOT_EXECUTABLE, NOT_FOUND, complain
+from .options import RUN as OPTIONS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+USAGE = "climits run [OPTIONS] [--] COMMAND [ARGUMENTS]"
+EPILOG = """\
+Sizes: bytes, or a number with K, M, G or T (powers of 1024). Exit status: the command's own,
+128+N when signal N ended it (137 after an OOM kill), 124 timed out, 125 climits failed, 126 not
+executable, 127 not found.
+
+examples:
+  climits run --memory 60M -- ./app
+  climits run --memory 1G --pids 100 --timeout 10m --json result.json -- make -j8
+  climits run --memory 50% --on-oom kill-group -- ./server
+"""
+
+__all__ = ["EPILOG", "OPTIONS", "USAGE", "main"]
+
+_SPEC = (
+    "memory", "swap", "high", "low", "min", "swappiness", "on_oom", "pids", "cpus", "cpuset",
+    "name", "parent", "root", "keep", "user", "group", "nice", "oom_score_adj",
+)  # fmt: skip
+
+
+def main(values: "dict[str, Any]", command: list[str]) -> int:
+    """Run the command; the exit status is its own."""
+    if not command:
+        raise InvalidValueError(
+            "no command was given", hint="write it last: climits run --memory 60M -- ./app"
+        )
+    timeout = parse_duration(values["timeout"], what="timeout") if "timeout" in values else None
+    kill_after = parse_duration(values.get("kill_after", 5.0), what="kill-after")
+    spec = Spec(
+        command,
+        cwd=values.get("chdir"),
+        env=_environment(values.get("env", ()), bool(values.get("clear_env"))),
+        close_fds=False,  # what the shell opened for the command is the command's
+        **{name: values[name] for name in _SPEC if name in values},
+    )
+    if values.get("explain"):
+        from .explain import explain
+
+        explain(spec)
+        return 0
+    outputs = _outputs(values)
+    relay = Relay()
+    try:
+        result = _run(spec, relay, timeout, kill_after, bool(values.get("verbose")))
+    except ClimitsError as e:
+        for fd in outputs:
+            _write_json(fd, _not_started(spec, e))
+        complain(e)
+        return _status(e)
+    finally:
+        placement.release_parents()
+    for fd in outputs:
+        _write_json(fd, result)
+    if not values.get("quiet"):
+        from ..program.verdict import summarize
+
+        _tell(summarize(result))
+    return result.exit_status
+
+
+def _run(
+    spec: Spec, relay: Relay, timeout: "float | None", kill_after: float, verbose: bool
+) -> Result:
+    if number := relay.pending():
+        raise ClimitsError(f"not started: climits was asked to end (signal {number})")
+    process = Process.from_spec(spec, sigmask=relay.sigmask)
+    if verbose:
+        for part in process.cgroup.parts:
+            _tell(f"cgroup {part} ({part.directory.path})")
+        _tell(f"started pid {process.pid}: {' '.join(spec.args)}")
+
+    def pass_on(number: int) -> None:
+        if verbose:
+            _tell(f"passing signal {number} on")
+        if number in ENDING:
+            process.stop(number)
+        else:
+            process.send_signal(number)
+
+    def at_pause() -> None:
+        memory = process.cgroup.memory
+        _tell(
+            "paused: the program is at its limit; raise memory.memsw.limit_in_bytes and then "
+            f"memory.limit_in_bytes in {memory.directory.path}, or end it: kill {os.getpid()}"
+        )
+
+    return process.run_to_end(
+        timeout,
+        kill_after,
+        wake=relay.fd,
+        on_wake=lambda: relay.turn(process.pidfd, pass_on),
+        on_pause=at_pause,
+    )
+
+
+def _environment(pairs: "list[str] | tuple[()]", clear: bool) -> "dict[str, str] | None":
+    if not pairs and not clear:
+        return None
+    environment = {} if clear else dict(os.environ)
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise InvalidValueError(f"env: {pair}: not of the form K=V", value=pair)
+        environment[name] = value
+    return environment
+
+
+def _outputs(values: "dict[str, Any]") -> list[int]:
+    """Descriptors for the result, opened before anything runs: a bad path is told at once."""
+    outputs = []
+    target = values.get("json")
+    if target == "-":
+        outputs.append(1)
+    elif target is not None:
+        try:
+            outputs.append(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666))
+        except OSError as e:
+            raise InvalidValueError(
+                f"json: {target}: {os.strerror(e.errno or 0).lower()}", path=target
+            ) from None
+    fd = values.get("json_fd")
+    if fd is not None:
+        try:
+            if fd > 2:
+                os.set_inheritable(fd, False)  # it is ours, not the command's
+            os.fstat(fd)
+        except (OSError, OverflowError, ValueError):
+            raise InvalidValueError(f"json-fd: {fd}: not an open descriptor", value=fd) from None
+        outputs.append(fd)
+    return outputs
+
+
+def _write_json(fd: int, result: Result) -> None:
+    import json  # 6 ms, and only for those who ask
+
+    data = (json.dumps(result.as_dict(), ensure_ascii=False) + "\n").encode(
+        "utf-8", "surrogateescape"
+    )
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    except OSError as e:
+        _tell(f"cannot write the result: {os.strerror(e.errno or 0).lower()}")
+
+
+def _status(error: ClimitsError) -> int:
+    if isinstance(error, CommandNotFoundError):
+        return NOT_FOUND
+    return NOT_EXECUTABLE if isinstance(error, CommandNotExecutableError) else FAILED
+
+
+def _not_started(spec: Spec, error: ClimitsError) -> Result:
+    return Result(
+        command=spec.args, verdict="failed-to-start", exit_status=_status(error), error=str(error)
+    )
+
+
+def _tell(text: str) -> None:
+    try:
+        os.write(2, f"climits: {text}\n".encode(errors="backslashreplace"))
+    except OSError:
+        pass  # standard error is closed: nobody wants to know

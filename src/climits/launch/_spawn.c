@@ -1,0 +1,330 @@
+/* _spawn: run a table of raw system calls in a vfork-style child, then execve.
+ *
+ * Theory of operation
+ *
+ * The child is made with CLONE_VM | CLONE_VFORK: it borrows the parent's memory, and the calling
+ * thread sleeps until the child has called execve or died.  No page table is copied, so a parent
+ * with gigabytes of heap starts a program as fast as a small one.  The price is that between
+ * clone and execve the child must not touch anything that another thread of the parent may be
+ * using: no Python, no malloc, no stdio, no locks.  It runs nothing but the table: each entry is
+ * one system call with its arguments, converted here, before the clone.  The results of earlier
+ * entries may be arguments of later ones (a descriptor that was opened, say).
+ *
+ * Signals are blocked from before the clone until the child has put every caught signal back to
+ * its default, so no handler of the parent ever runs in the child.  A failing entry is reported
+ * through the shared memory as (step, errno); the child then exits and is reaped here.
+ *
+ * The child runs on a buffer in the parent's frame: the parent sleeps, so the frame stays put.
+ *
+ *   spawn(steps, paths, argv, envp, flags, cgroup_fd, sigmask) -> (pid, pidfd)
+ *   signalfd(sigmask) -> fd
+ *
+ * Each step is (name, args, expect): args a tuple of int, None (NULL), bytes (a pointer to them)
+ * or (k,) (the result of step k); expect None, or the one result that is not a failure.
+ * sigmask: bit N-1 stands for signal N; for spawn, -1 keeps the caller's mask.
+ * On failure spawn raises OSError with the attribute `step`: an index into steps, len(steps) for
+ * execve, -1 for the clone itself.
+ */
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <Python.h>
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x00001000
+#endif
+#ifndef SYS_clone3
+#define SYS_clone3 435
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+#define INTO_CGROUP 0x200000000ULL /* CLONE_INTO_CGROUP, clone3 only */
+
+#define NSIG_KERNEL 64
+#define MAX_ARGS 5
+#define CHILD_STACK (32 * 1024)
+#define AT_CLONE (-1)
+#define NO_FAILURE (-2)
+
+/* The calls a plan may name.  Numbers come from the compiler, so they are right on every machine. */
+static const struct { const char *name; long nr; } known_calls[] = {
+#define CALL(name) {#name, SYS_##name}
+    CALL(chdir), CALL(close), CALL(close_range), CALL(dup3), CALL(fcntl), CALL(getppid),
+    CALL(openat), CALL(prctl), CALL(setgroups), CALL(setpgid), CALL(setpriority),
+    CALL(setresgid), CALL(setresuid), CALL(setsid), CALL(umask), CALL(write),
+#undef CALL
+};
+
+struct step {
+    long nr, args[MAX_ARGS], expect, result;
+    unsigned char refs; /* bit i: args[i] is the index of the step whose result is meant */
+    char has_expect;
+};
+
+struct child {
+    struct step *steps;
+    int count;
+    char **paths, **argv, **envp;
+    uint64_t mask;   /* the new program's signal mask */
+    uint64_t caught; /* signals to put back to their default */
+    volatile int failed_step, failed_errno;
+};
+
+struct clone3_args {
+    uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls,
+             set_tid, set_tid_size, cgroup;
+};
+
+struct kernel_sigaction { void *handler; unsigned long flags; void *restorer; uint64_t mask; };
+
+/* libc's syscall() is safe in the child: all it writes is errno, which the sleeping caller does
+ * not look at afterwards. */
+static long call(long nr, long a, long b, long c, long d, long e) {
+    long result = syscall(nr, a, b, c, d, e);
+    return result == -1 ? -errno : result;
+}
+
+static void set_mask(uint64_t mask, uint64_t *old) {
+    call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, (long)old, sizeof mask, 0);
+}
+
+/* ---- the child -------------------------------------------------------------------------- */
+
+static void __attribute__((noreturn)) fail(struct child *c, int step, long error) {
+    c->failed_errno = (int)-error;
+    c->failed_step = step;
+    for (;;) call(SYS_exit_group, 127, 0, 0, 0, 0);
+}
+
+static int run_child(void *arg) {
+    struct child *c = arg;
+    struct kernel_sigaction dfl = {0};
+    long error = -ENOENT;
+
+    for (int sig = 1; sig <= NSIG_KERNEL; sig++)
+        if (c->caught >> (sig - 1) & 1)
+            call(SYS_rt_sigaction, sig, (long)&dfl, 0, sizeof dfl.mask, 0);
+    for (int i = 0; i < c->count; i++) {
+        struct step *s = &c->steps[i];
+        long a[MAX_ARGS];
+        for (int j = 0; j < MAX_ARGS; j++)
+            a[j] = s->refs >> j & 1 ? c->steps[s->args[j]].result : s->args[j];
+        s->result = call(s->nr, a[0], a[1], a[2], a[3], a[4]);
+        if (s->has_expect ? s->result != s->expect : s->result < 0)
+            fail(c, i, s->result < 0 ? s->result : -ESRCH);
+    }
+    set_mask(c->mask, NULL);
+    /* The rule of execvp: go on past what is not there, but remember a refusal. */
+    for (char **path = c->paths; *path; path++) {
+        long e = call(SYS_execve, (long)*path, (long)c->argv, (long)c->envp, 0, 0);
+        if (e != -ENOENT && e != -ENOTDIR) error = e;
+        if (e != -ENOENT && e != -ENOTDIR && e != -EACCES) break;
+    }
+    fail(c, c->count, error);
+}
+
+/* clone3 has no libc wrapper.  The child starts on its own stack and never returns from here. */
+static long clone3_call(struct clone3_args *args, size_t size, int (*fn)(void *), void *arg) {
+#if defined(__x86_64__)
+    long result;
+    register void *r8 __asm__("r8") = (void *)fn;
+    register void *r9 __asm__("r9") = arg;
+    __asm__ volatile(
+        "syscall\n\ttest %%rax,%%rax\n\tjnz 1f\n\t"
+        "xor %%ebp,%%ebp\n\tmov %%r9,%%rdi\n\tcall *%%r8\n\tud2\n1:"
+        : "=a"(result) : "a"(SYS_clone3), "D"(args), "S"(size), "r"(r8), "r"(r9)
+        : "rcx", "r11", "memory");
+    return result;
+#elif defined(__aarch64__)
+    register long x8 __asm__("x8") = SYS_clone3;
+    register long x0 __asm__("x0") = (long)args;
+    register long x1 __asm__("x1") = (long)size;
+    register void *x10 __asm__("x10") = (void *)fn;
+    register void *x11 __asm__("x11") = arg;
+    __asm__ volatile(
+        "svc 0\n\tcbnz x0,1f\n\tmov x29,xzr\n\tmov x0,x11\n\tblr x10\n\tbrk 1\n1:"
+        : "+r"(x0) : "r"(x8), "r"(x1), "r"(x10), "r"(x11) : "x30", "memory");
+    return x0;
+#else
+    (void)args; (void)size; (void)fn; (void)arg;
+    return -ENOSYS; /* the caller then joins the cgroup by a write */
+#endif
+}
+
+/* ---- the parent ------------------------------------------------------------------------- */
+
+static uint64_t caught_signals(void) {
+    /* Python ignores SIGPIPE and SIGXFSZ for itself; programs expect the default. */
+    uint64_t caught = 0;
+    struct kernel_sigaction sa;
+    for (int sig = 1; sig <= NSIG_KERNEL; sig++) {
+        if (call(SYS_rt_sigaction, sig, 0, (long)&sa, sizeof sa.mask, 0)) continue;
+        if (sa.handler == (void *)SIG_DFL) continue;
+        if (sa.handler == (void *)SIG_IGN && sig != SIGPIPE && sig != SIGXFSZ) continue;
+        caught |= 1ULL << (sig - 1);
+    }
+    return caught;
+}
+
+static long start(struct child *c, uint64_t flags, int cgroup_fd, int64_t mask, int *pidfd) {
+    char stack[CHILD_STACK] __attribute__((aligned(16)));
+    uint64_t old;
+    long pid, dumpable = call(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0);
+
+    flags |= CLONE_VM | CLONE_VFORK | CLONE_PIDFD;
+    set_mask(~0ULL, &old);
+    c->mask = mask < 0 ? old : (uint64_t)mask;
+    c->caught = caught_signals(); /* after blocking: handlers belong to the whole process */
+    if (cgroup_fd >= 0) {
+        struct clone3_args args = {
+            .flags = flags | INTO_CGROUP, .pidfd = (uint64_t)(uintptr_t)pidfd,
+            .exit_signal = SIGCHLD, .stack = (uint64_t)(uintptr_t)stack,
+            .stack_size = sizeof stack, .cgroup = (uint64_t)cgroup_fd};
+        pid = clone3_call(&args, sizeof args, run_child, c);
+    } else {
+        pid = clone(run_child, stack + sizeof stack, (int)(flags | SIGCHLD), c, pidfd);
+        if (pid < 0) pid = -errno;
+    }
+    if (pid > 0 && c->failed_step != NO_FAILURE)
+        while (call(SYS_wait4, pid, 0, __WALL, 0, 0) == -EINTR) {}
+    set_mask(old, NULL);
+    /* A child that changed its user made the memory it shares with us non-dumpable. */
+    if (dumpable == 1 && call(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0) != 1)
+        call(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
+    if (pid < 0) { c->failed_step = AT_CLONE; c->failed_errno = (int)-pid; }
+    return pid;
+}
+
+static int read_arg(struct step *s, int i, int j, PyObject *arg) {
+    if (arg == Py_None) return 0;
+    if (PyBytes_Check(arg)) { s->args[j] = (long)PyBytes_AsString(arg); return 0; }
+    if (PyLong_Check(arg)) {
+        s->args[j] = (long)PyLong_AsUnsignedLongMask(arg);
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    if (PyTuple_Check(arg) && PyTuple_Size(arg) == 1) {
+        long k = PyLong_AsLong(PyTuple_GetItem(arg, 0));
+        if (PyErr_Occurred()) return -1;
+        if (k >= 0 && k < i) { s->args[j] = k; s->refs |= 1 << j; return 0; }
+    }
+    PyErr_Format(PyExc_TypeError, "step %d: argument %d is not int, bytes, None or (earlier step,)", i, j);
+    return -1;
+}
+
+static int read_step(struct step *s, int i, PyObject *item) {
+    PyObject *name, *args, *expect;
+    memset(s, 0, sizeof *s);
+    if (!PyArg_ParseTuple(item, "UO!O;a step is (name, args, expect)", &name, &PyTuple_Type, &args, &expect))
+        return -1;
+    size_t k = 0, known = sizeof known_calls / sizeof *known_calls;
+    while (k < known && PyUnicode_CompareWithASCIIString(name, known_calls[k].name)) k++;
+    if (k == known) { PyErr_Format(PyExc_ValueError, "step %d: no system call %R", i, name); return -1; }
+    s->nr = known_calls[k].nr;
+    if (PyTuple_Size(args) > MAX_ARGS) {
+        PyErr_Format(PyExc_ValueError, "step %d: more than %d arguments", i, MAX_ARGS);
+        return -1;
+    }
+    for (int j = 0; j < (int)PyTuple_Size(args); j++)
+        if (read_arg(s, i, j, PyTuple_GetItem(args, j)) < 0) return -1;
+    if (expect != Py_None) {
+        s->has_expect = 1;
+        s->expect = PyLong_AsLong(expect);
+    }
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static char **strings(PyObject *tuple) {
+    Py_ssize_t n = PyTuple_Size(tuple);
+    char **list = PyMem_Calloc(n + 1, sizeof *list);
+    if (!list) { PyErr_NoMemory(); return NULL; }
+    for (Py_ssize_t i = 0; i < n; i++) /* refuses embedded NUL bytes */
+        if (PyBytes_AsStringAndSize(PyTuple_GetItem(tuple, i), &list[i], NULL) < 0) {
+            PyMem_Free(list);
+            return NULL;
+        }
+    return list;
+}
+
+static PyObject *raise_failure(const struct child *c) {
+    PyObject *error = PyObject_CallFunction(PyExc_OSError, "is", c->failed_errno, strerror(c->failed_errno));
+    PyObject *step = PyLong_FromLong(c->failed_step);
+    if (error && step && PyObject_SetAttrString(error, "step", step) == 0)
+        PyErr_SetObject(PyExc_OSError, error);
+    Py_XDECREF(error);
+    Py_XDECREF(step);
+    return NULL;
+}
+
+static PyObject *spawn(PyObject *self, PyObject *args) {
+    PyObject *steps, *paths, *argv, *envp, *result = NULL;
+    unsigned long long flags;
+    long long mask;
+    int cgroup_fd, pidfd = -1;
+    struct child c = {.failed_step = NO_FAILURE};
+    (void)self;
+
+    if (!PyArg_ParseTuple(args, "O!O!O!O!KiL", &PyTuple_Type, &steps, &PyTuple_Type, &paths,
+                          &PyTuple_Type, &argv, &PyTuple_Type, &envp, &flags, &cgroup_fd, &mask))
+        return NULL;
+    c.count = (int)PyTuple_Size(steps);
+    c.steps = PyMem_Calloc(c.count + 1, sizeof *c.steps);
+    if (!c.steps) { PyErr_NoMemory(); goto out; }
+    for (int i = 0; i < c.count; i++)
+        if (read_step(&c.steps[i], i, PyTuple_GetItem(steps, i)) < 0) goto out;
+    if (!(c.paths = strings(paths)) || !(c.argv = strings(argv)) || !(c.envp = strings(envp))) goto out;
+
+    long pid;
+    Py_BEGIN_ALLOW_THREADS /* a step may be slow or block */
+    pid = start(&c, flags, cgroup_fd, mask, &pidfd);
+    Py_END_ALLOW_THREADS
+    if (c.failed_step == NO_FAILURE) {
+        result = Py_BuildValue("li", pid, pidfd);
+    } else {
+        if (pidfd >= 0) close(pidfd);
+        raise_failure(&c);
+    }
+out:
+    PyMem_Free(c.steps);
+    PyMem_Free(c.paths);
+    PyMem_Free(c.argv);
+    PyMem_Free(c.envp);
+    return result;
+}
+
+/* Python's own signal module cannot tell a signal that the terminal sent from one that a process
+ * sent; a signalfd can.  It is here because the mask that a signalfd needs is the mask that the
+ * child must not inherit. */
+static PyObject *make_signalfd(PyObject *self, PyObject *args) {
+    unsigned long long mask;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "K", &mask)) return NULL;
+    uint64_t set = mask;
+    long fd = call(SYS_signalfd4, -1, (long)&set, sizeof set, SFD_CLOEXEC | SFD_NONBLOCK, 0);
+    if (fd < 0) { errno = (int)-fd; return PyErr_SetFromErrno(PyExc_OSError); }
+    return PyLong_FromLong(fd);
+}
+
+static PyMethodDef methods[] = {
+    {"spawn", spawn, METH_VARARGS, "spawn(steps, paths, argv, envp, flags, cgroup_fd, sigmask) -> (pid, pidfd)"},
+    {"signalfd", make_signalfd, METH_VARARGS, "signalfd(sigmask) -> fd"},
+    {NULL, NULL, 0, NULL},
+};
+static PyModuleDef_Slot slots[] = {{0, NULL}};
+static struct PyModuleDef module = {
+    .m_base = PyModuleDef_HEAD_INIT, .m_name = "_spawn", .m_doc = "Runs a table of system calls in a child.",
+    .m_methods = methods, .m_slots = slots};
+
+PyMODINIT_FUNC PyInit__spawn(void) { return PyModuleDef_Init(&module); }

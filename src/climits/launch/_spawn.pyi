@@ -1,0 +1,13 @@
+from typing import Any
+
+def spawn(
+    steps: tuple[Any, ...],
+    paths: tuple[bytes, ...],
+    argv: tuple[bytes, ...],
+    envp: tuple[bytes, ...],
+    flags: int,
+    cgroup_fd: int,
+    sigmask: int,
+    /,
+) -> tuple[int, int]: ...
+def signalfd(sigmask: int, /) -> int: ...

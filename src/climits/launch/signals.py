@@ -1,0 +1,110 @@
+"""Signals that reach the launcher but are meant for the program.
+
+The program shares our process group and terminal, so what the terminal sends (Ctrl+C, Ctrl+Z)
+reaches it directly, and must not be sent twice.  What a process sends to us alone is passed on.
+A signalfd tells the two apart.
+
+Source: signalfd(2), credentials(7), "job control" in setpgid(2).
+"""
+
+import _signal  # `signal` wraps it in enums, at 2.5 ms
+import os
+import time
+
+from ._spawn import signalfd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_HUP, _INT, _QUIT, _USR1, _USR2, _TERM = 1, 2, 3, 10, 12, 15
+_CHLD, _CONT, _STOP, _TSTP, _TTIN, _TTOU = 17, 18, 19, 20, 21, 22
+
+RELAYED = (_HUP, _INT, _QUIT, _USR1, _USR2, _TERM, _CONT)
+#: Those by which somebody asks for the end.
+ENDING = (_INT, _QUIT, _TERM)
+_WATCHED = (*RELAYED, _CHLD, _TSTP)
+
+_SI_KERNEL = 0x80  # si_code of what the terminal sends
+_RECORD = 128  # sizeof(struct signalfd_siginfo)
+
+
+class Relay:
+    """Holds signals back from us for as long as a program runs, and passes them on.
+
+    Attributes:
+        fd: readable when signals wait; then call `turn`.
+        sigmask: the mask the program should have, for Plan.
+    """
+
+    def __init__(self) -> None:
+        """Block the signals in this thread, which must be the only one."""
+        old = _signal.pthread_sigmask(_signal.SIG_BLOCK, _WATCHED)
+        self.sigmask = _mask(old)
+        # One that was ignored when we were started (nohup, or & without job control) stays so.
+        self.fd = signalfd(_mask(_WATCHED))
+
+    def pending(self) -> "int | None":
+        """A signal by which somebody asked for the end before there was a program."""
+        for number, _code in self._read():
+            if number in (_HUP, *ENDING):
+                return number
+        return None
+
+    def turn(self, pidfd: int, send: "Callable[[int], None]") -> None:
+        """Deal with what waits.
+
+        Args:
+            pidfd: of the program.
+            send: passes a signal on to it.
+        """
+        stop = 0
+        for number, code in self._read():
+            if number == _CHLD:
+                stop = stop or _stopped_by(pidfd)
+            elif number == _TSTP:
+                if code != _SI_KERNEL:
+                    send(_TSTP)
+                stop = _TSTP
+            elif code != _SI_KERNEL:
+                send(number)
+        if stop:
+            self._stop_too(stop, pidfd)
+
+    def _stop_too(self, number: int, pidfd: int) -> None:
+        """Stop as the program has, so that the shell gets the terminal back; until SIGCONT."""
+        # The signal itself and not SIGSTOP: the kernel drops it where nobody could wake us.
+        os.kill(os.getpid(), number)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, (number,))
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, _WATCHED)
+        # SIGCONT came to the whole group, but the program may not have had it yet: without this
+        # pause it would look as if it had stopped again.
+        time.sleep(0.01)
+        _stopped_by(pidfd)
+
+    def _read(self) -> list[tuple[int, int]]:
+        """(number, si_code) of the signals that wait."""
+        try:
+            data = os.read(self.fd, 32 * _RECORD)
+        except BlockingIOError:
+            return []
+        ints = memoryview(data).cast("i")
+        step = _RECORD // 4
+        return [(ints[i], ints[i + 2]) for i in range(0, len(ints), step)]
+
+
+def _stopped_by(pidfd: int) -> int:
+    """The terminal's stop signal that has stopped the program, or 0; told once a stop."""
+    try:
+        state = os.waitid(os.P_PIDFD, pidfd, os.WSTOPPED | os.WNOHANG)
+    except OSError:
+        return 0
+    # SIGSTOP is left out: it comes from a person who means the program alone.
+    return state.si_status if state and state.si_status in (_TSTP, _TTIN, _TTOU) else 0
+
+
+def _mask(signals: "set[int] | tuple[int, ...]") -> int:
+    mask = 0
+    for number in signals:
+        mask |= 1 << (number - 1)
+    return mask

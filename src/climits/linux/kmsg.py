@@ -1,0 +1,134 @@
+"""OOM kills in the kernel log.
+
+The log names whom the OOM killer took and whose limit it was, which no counter tells.  It is read
+only after a counter has moved, and never trusted to be complete: it may be unreadable
+(kernel.dmesg_restrict), overwritten, or rate-limited.
+
+Source: Documentation/ABI/testing/dev-kmsg, mm/oom_kill.c (dump_oom_victim, __oom_kill_process),
+mm/memcontrol.c (mem_cgroup_print_oom_meminfo).
+"""
+
+import os
+import time
+
+from ..records import KilledProcess
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+#: The "Killed process" line is written after the signal was sent: it may come this much later.
+_LATEST = 0.1  # seconds
+
+_KIB = 1024
+
+
+def oom_kills(cgroup: str, since: float, expected: int) -> "list[KilledProcess] | None":
+    """The OOM kills of processes in a cgroup.
+
+    Args:
+        cgroup: its path, such as /climits/web.
+        since: time.clock_gettime(CLOCK_BOOTTIME) at its start: older messages are of another
+            cgroup of that name.
+        expected: the kills that the counters tell of; when fewer are found, a short wait.
+
+    Returns:
+        In the order of the log; None when the log cannot be read.
+    """
+    deadline = time.monotonic() + _LATEST
+    while True:
+        try:
+            found = parse_oom_kills(_messages(since), cgroup)
+        except OSError:
+            return None
+        if len(found) >= expected or time.monotonic() > deadline:
+            return found
+        time.sleep(0.002)
+
+
+def _messages(since: float) -> "Iterator[str]":
+    """Texts of the kernel log's messages from `since` on."""
+    # The log's clock (local_clock) may run a little apart from CLOCK_BOOTTIME, and does not count
+    # time asleep; a second of margin costs nothing, since the cgroup's name is compared too.
+    slept = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    oldest = (since - slept - 1.0) * 1e6
+    fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        while True:
+            try:
+                record = os.read(fd, 8192)
+            except BlockingIOError:
+                return
+            except BrokenPipeError:
+                continue  # the oldest messages were overwritten while we read
+            head, _, text = record.partition(b";")
+            if int(head.split(b",")[2]) >= oldest:
+                yield text.partition(b"\n")[0].decode("utf-8", "replace")
+    finally:
+        os.close(fd)
+
+
+def parse_oom_kills(messages: "Iterable[str]", cgroup: str) -> list[KilledProcess]:
+    """Pick the kills of processes in `cgroup` out of the kernel log.
+
+    Args:
+        messages: texts of the log, in order.
+        cgroup: path; inside a cgroup namespace the log's paths are longer and end with it.
+
+    Returns:
+        May be empty; a process whose report was rate-limited away is not in it.
+    """
+    kills: list[KilledProcess] = []
+    usage: int | None = None
+    limit: int | None = None
+    victims: dict[int, str | None] = {}  # pid: the cgroup whose limit was hit
+    for text in messages:
+        if text.startswith("memory: usage "):
+            usage, limit = _kib(text, "usage "), _kib(text, "limit ")
+        elif text.startswith("oom-kill:constraint="):
+            pid, ours, limited_by = _victim(text, cgroup)
+            if ours:
+                victims[pid] = limited_by
+            if limited_by is None:
+                usage = limit = None
+        elif ": Killed process " in text or text.startswith("Killed process "):
+            killed = _killed(text)
+            if killed and killed.pid in victims:
+                by = victims.pop(killed.pid)
+                kills.append(killed.replace(limited_by=by, usage=usage, limit=limit))
+            elif killed and "oom.group" in text:  # the rest of a group: no report of its own
+                kills.append(killed.replace(limited_by=cgroup, usage=usage, limit=limit))
+    return kills
+
+
+def _victim(text: str, cgroup: str) -> "tuple[int, bool, str | None]":
+    """Of a report's last line: (pid, whether it lived in `cgroup`, whose limit was hit)."""
+    head, _, name_and_more = text.partition(",task_memcg=")
+    where, _, rest = name_and_more.rpartition(",task=")
+    pid = int(rest.rpartition(",pid=")[2].partition(",")[0])
+    _, _, by = head.partition(",oom_memcg=")
+    # A program may have made cgroups below its own.
+    below = where.rpartition(cgroup)
+    ours = bool(below[1]) and (not below[2] or below[2].startswith("/"))
+    return pid, ours, by or None
+
+
+def _killed(text: str) -> "KilledProcess | None":
+    """``Killed process 4927 (stress) total-vm:...kB, anon-rss:...kB, file-rss:...kB, ...``."""
+    pid, _, rest = text.partition("Killed process ")[2].partition(" (")
+    name, separator, figures = rest.rpartition(") total-vm:")
+    if not separator or not pid.isdigit():
+        return None
+    return KilledProcess(
+        pid=int(pid),
+        name=name,
+        anon=_kib(figures, "anon-rss:"),
+        file=_kib(figures, "file-rss:"),
+        shmem=_kib(figures, "shmem-rss:"),
+    )
+
+
+def _kib(text: str, label: str) -> "int | None":
+    """The figure between a label and ``kB``, as bytes."""
+    number = text.partition(label)[2].partition("kB")[0]
+    return int(number) * _KIB if number.isdigit() else None

@@ -1,0 +1,67 @@
+"""Facts about processes, from /proc.
+
+Source: Documentation/filesystems/proc.rst, proc(5).
+"""
+
+import os
+
+
+def start_time(pid: "int | str" = "self") -> "int | None":
+    """Clock ticks from boot to the start of a process; with the pid it names a process for ever.
+
+    Returns:
+        Ticks, or None when there is no such process.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The name may hold spaces and parentheses: count from the last one.
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError):
+        return None
+
+
+def pid_namespace() -> int:
+    """Inode number of our pid namespace: pids mean something only within one; 0 if hidden."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0
+
+
+def cgroup_paths(pid: "int | str" = "self") -> dict[str, str]:
+    """The cgroup of a process in each hierarchy.
+
+    Returns:
+        Path by controller name; "" for v2; ``name=NAME`` for a hierarchy without controllers.
+    """
+    paths: dict[str, str] = {}
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            for controller in controllers.split(","):
+                paths[controller] = path
+    return paths
+
+
+def memory_total() -> int:
+    """RAM of this machine, bytes."""
+    with open("/proc/meminfo", "rb") as file:
+        return int(file.readline().split()[1]) * 1024
+
+
+def swap_is_active() -> bool:
+    """Whether the machine has any swap switched on."""
+    try:
+        with open("/proc/swaps", "rb") as file:
+            return len(file.readlines()) > 1
+    except OSError:
+        return False
+
+
+def command_name(pid: int) -> "str | None":
+    """First 15 bytes of the name of a process; None when it is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return None

@@ -1,0 +1,555 @@
+"""One program, once: place, launch, wait, collect the evidence, clean up.
+
+`Process` has the shape of subprocess.Popen.  It starts the program inside its cgroup, ends what
+the program leaves behind, and removes the cgroup.
+"""
+
+import _signal  # `signal` wraps it in enums, at 2.5 ms
+import _thread
+import atexit
+import errno
+import os
+import time
+
+from ..cgroup import placement
+from ..cgroup.files import Directory
+from ..cgroup.group import Cgroup
+from ..cgroup.layout import current
+from ..cgroup.limits import make_limits
+from ..cgroup.placement import Part
+from ..errors import CgroupExistsError, CgroupGoneError, LaunchError
+from ..launch.spawn import spawn
+from ..records import MemoryEvents
+from ..units import format_size
+from .spec import Spec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import ModuleType, TracebackType
+    from typing import Any, Unpack
+
+    from ..records import MemoryUsage, Result
+    from .pipes import Pipes, Pump
+    from .spec import Options, Size, StrPath
+
+_SIGTERM, _SIGKILL = 15, 9
+#: Between the OOM event of v1 and the kernel's count of the kill: look again so often, this long.
+_OOM_RECHECK, _OOM_SETTLES = 0.001, 1.0  # seconds
+
+
+class Process:
+    """A program that runs in its own cgroup.
+
+    As a context manager it waits at the end, as Popen does; when the block is left by an
+    exception, what still runs is killed first.  At exit of the interpreter every process that
+    was not waited for is killed and its cgroup removed.
+
+    Attributes:
+        args: list[str], the program and its arguments.
+        pid: its process id.
+        pidfd: a readable descriptor once it has ended; -1 after it was waited for.
+        cgroup: the Cgroup it runs in.
+        stdin, stdout, stderr: our ends of its pipes, or None.
+        returncode: as in subprocess; None while it runs.
+        result: the Result, once it was waited for.
+
+    What the verdict needs to know (for climits.program.ending):
+        before, peak_before: counters and peak of a cgroup that existed before.
+        shared: others live in the cgroup too.
+        started, booted: when it started, seconds since the epoch and since boot.
+        timed_out, stopped: we ended it, or asked it to end.
+    """
+
+    def __init__(self, args: "Sequence[StrPath] | StrPath", **options: "Unpack[Options]") -> None:
+        """Start a program.
+
+        Args:
+            args: the program and its arguments.
+            options: see climits.program.spec.Options.
+
+        Raises:
+            InvalidValueError: an option that means nothing.
+            UnsupportedError: this host cannot enforce a limit that was asked for.
+            CgroupError: the cgroup could not be made.
+            CommandNotFoundError, CommandNotExecutableError, LaunchError: it could not be started;
+                nothing is left behind.
+        """
+        self._start(Spec(args, **options))
+
+    @classmethod
+    def from_spec(cls, spec: Spec, *, sigmask: int = -1) -> "Process":
+        """Start what a Spec describes; `sigmask` as in Plan."""
+        self = cls.__new__(cls)
+        self._start(spec, sigmask=sigmask)
+        return self
+
+    # -- starting ----------------------------------------------------------------------------
+
+    def _start(self, spec: Spec, *, sigmask: int = -1) -> None:
+        self.spec, self.args = spec, spec.args
+        self.owner = os.getpid()
+        self.returncode: int | None = None
+        self.result: Result | None = None
+        self.pidfd = self._oom_fd = -1
+        self.timed_out = self.stopped = False
+        self._on_pause: Callable[[], None] | None = None
+        self._lock = _thread.allocate_lock()
+        self._pipes: Pipes | None = None
+        if not (spec.stdin is None and spec.stdout is None and spec.stderr is None):
+            from . import pipes
+
+            self._pipes = pipes.Pipes(spec)
+        try:
+            self.cgroup = self._place()
+            try:
+                self._launch(sigmask)
+            except BaseException:
+                self._close_oom()
+                self._remove_cgroup()
+                placement.release_parents()
+                raise
+        except BaseException:
+            if self._pipes:
+                self._pipes.close()
+            raise
+        if self._pipes:
+            self._pipes.close_child_ends()
+        _live[id(self)] = self
+        _after_first_start()
+
+    def _place(self) -> Cgroup:
+        spec = self.spec
+        self.before, self.peak_before = MemoryEvents(), 0
+        if spec.root is not None:
+            group = self._existing(spec.root)
+            self.before = group.memory.events()
+            self.peak_before = group.memory.usage().peak or 0
+        elif spec.name is not None:
+            group = Cgroup.make(spec.name, spec.limits, spec.hierarchies, spec.parent)
+        else:
+            group = _make_with_new_name(spec)
+        # In a cgroup that we did not make, and that was not empty, others live too.
+        tracker = group.tracker
+        self.shared = not tracker.made and bool(tracker.directory.pids())
+        return group
+
+    def _existing(self, root: str) -> Cgroup:
+        """The cgroup that `root` names; where it does not track, one of our own beside it."""
+        spec = self.spec
+        parts: list[Part] = []
+        missing = []
+        for hierarchy, controllers in spec.hierarchies:
+            try:
+                directory = Directory(hierarchy.directory_path(root))
+                parts.append(Part(hierarchy, directory, made=False))
+            except CgroupGoneError as e:
+                if controllers:
+                    e.hint = "make it first, or leave root out to have one made"
+                    raise
+                missing.append((hierarchy, controllers))
+        if missing:
+            parts += placement.make(missing, spec.parent, spec.made_up_name())
+        group = Cgroup(root, parts)
+        try:
+            group.set_limits(spec.limits)
+        except BaseException:
+            _remove_made(group)
+            raise
+        return group
+
+    def _launch(self, sigmask: int) -> None:
+        spec = self.spec
+        memory = self.cgroup.memory
+        if spec.on_oom == "pause" or (
+            spec.on_oom == "kill-group" and not memory.kills_group_on_oom
+        ):
+            self._oom_fd = memory.watch_oom()
+        plan = spec.plan(
+            self.cgroup.parts,
+            self._pipes.child if self._pipes else (None, None, None),
+            # The kernel's "parent" is the thread.  One that is not the main thread may end long
+            # before the program: then the mark on the cgroup alone watches over it.
+            die_with_parent=_thread.get_native_id() == os.getpid(),
+            sigmask=sigmask,
+        )
+        self.started = time.time()
+        self.booted = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self._t0 = time.monotonic()
+        try:
+            self.pid, self.pidfd = spawn(plan)
+        except LaunchError as e:
+            if e.errno == errno.ENOMEM:
+                limit = self.cgroup.memory.max
+                e.hint = f"the limit of {format_size(limit)} is too small to start a program"
+            raise
+
+    # -- looking -----------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return f"<Process {self.args[0]!r} pid={self.pid} returncode={self.returncode}>"
+
+    @property
+    def stdin(self) -> "Any":
+        """Our end of its standard input."""
+        return self._pipes and self._pipes.stdin
+
+    @property
+    def stdout(self) -> "Any":
+        """Our end of its standard output."""
+        return self._pipes and self._pipes.stdout
+
+    @property
+    def stderr(self) -> "Any":
+        """Our end of its standard error."""
+        return self._pipes and self._pipes.stderr
+
+    def usage(self) -> "MemoryUsage":
+        """What its cgroup uses now, and the peaks."""
+        return self.cgroup.memory.usage()
+
+    # -- steering ----------------------------------------------------------------------------
+
+    def set_limits(
+        self,
+        *,
+        memory: "Size | None" = None,
+        swap: "Size | None" = None,
+        high: "Size | None" = None,
+        low: "Size | None" = None,
+        min: "Size | None" = None,
+        pids: "int | None" = None,
+        cpus: "float | None" = None,
+        cpuset: "str | None" = None,
+        force: bool = False,
+    ) -> None:
+        """Change limits while it runs; None leaves one as it is.
+
+        Args:
+            memory, swap, high, low, min, pids, cpus, cpuset: as in Cgroup.create; a controller
+                that the cgroup was not made with cannot be added.
+            force: lower `memory` below what is in use, which on v2 may kill.
+
+        Raises:
+            LimitTooLowError: the limit is below what is in use.
+            UnsupportedError, CgroupError.
+        """
+        limits = make_limits(
+            memory=memory, swap=swap, high=high, low=low, min=min, pids=pids, cpus=cpus,
+            cpuset=cpuset, new=False,
+        )  # fmt: skip
+        self.cgroup.set_limits(limits, force=force)
+
+    def freeze(self, timeout: float = 10.0) -> None:
+        """Stop every process in its cgroup and wait until they have stopped."""
+        self.cgroup.freeze(timeout)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        self.cgroup.thaw()
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to the program itself; nothing happens when it has ended."""
+        with self._lock:  # the descriptor is closed when it was waited for
+            if self.pidfd >= 0:
+                try:
+                    _signal.pidfd_send_signal(self.pidfd, number)
+                except ProcessLookupError:
+                    pass
+
+    def terminate(self) -> None:
+        """Ask it to end, with SIGTERM.  The verdict will be `stopped`."""
+        self.stop(_SIGTERM)
+
+    def stop(self, number: int) -> None:
+        """Ask it to end, with a signal.  The verdict will be `stopped`."""
+        if self.returncode is None:
+            self.stopped = True
+        self.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL everything in its cgroup.  The verdict will be `stopped`."""
+        if self.returncode is None:
+            self.stopped = True
+            self._kill_all()
+
+    def _kill_all(self) -> None:
+        if self.shared:  # others live in the cgroup: the program alone is ours
+            self.send_signal(_SIGKILL)
+            return
+        self.send_signal(_SIGKILL)
+        self.cgroup.kill()
+
+    # -- waiting -----------------------------------------------------------------------------
+
+    def poll(self) -> "int | None":
+        """The returncode if it has ended, else None."""
+        self._turn(0.0)
+        return self.returncode
+
+    def wait(self, timeout: "float | None" = None) -> int:
+        """Wait for the end.
+
+        Args:
+            timeout: seconds; None waits for ever.
+
+        Returns:
+            The returncode; `result` holds the rest.
+
+        Raises:
+            TimeoutExpired: it still runs.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self.returncode is None:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                self._turn(0.0)
+                if self.returncode is not None:
+                    break
+                from .checks import TimeoutExpired
+
+                raise TimeoutExpired(self.args, timeout or 0.0)
+            self._turn(left)
+        return self.returncode
+
+    def communicate(
+        self, input: "str | bytes | None" = None, timeout: "float | None" = None
+    ) -> "tuple[Any, Any]":
+        """Send input, read all output, wait for the end.
+
+        Args:
+            input: for standard input, which must be a pipe.
+            timeout: seconds; None waits for ever.
+
+        Returns:
+            (stdout, stderr): bytes or text; None for what is no pipe.
+
+        Raises:
+            TimeoutExpired: it still runs; call again to go on.
+        """
+        if self._pipes is None:
+            self.wait(timeout)
+            return None, None
+        if not hasattr(self, "_pump"):
+            from .pipes import Pump
+
+            self._pump = Pump(self._pipes, input)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self.returncode is None:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                from .checks import TimeoutExpired
+
+                raise TimeoutExpired(self.args, timeout or 0.0)
+            self._turn(left, self._pump)
+        return self._output(self._pump)
+
+    def run_to_end(
+        self,
+        timeout: "float | None",
+        kill_after: float,
+        *,
+        input: "str | bytes | None" = None,
+        wake: int = -1,
+        on_wake: "Callable[[], None] | None" = None,
+        on_pause: "Callable[[], None] | None" = None,
+    ) -> "Result":
+        """Wait for the end, and bring it about when the time is up.
+
+        Args:
+            timeout: seconds to SIGTERM, or None.
+            kill_after: seconds from there to SIGKILL of the whole cgroup.
+            input: for its standard input, if that is a pipe.
+            wake: a descriptor to watch beside it.
+            on_wake: called when that is readable.
+            on_pause: called when the program sleeps at its limit (``on_oom="pause"``).
+        """
+        pump = None
+        self._on_pause = on_pause
+        try:
+            if self._pipes is not None:
+                from .pipes import Pump
+
+                pump = Pump(self._pipes, input)
+            deadline = None if timeout is None else time.monotonic() + timeout
+            asked = False
+            while self.returncode is None:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    self.timed_out = True
+                    if asked:
+                        self._kill_all()
+                        deadline = None
+                    else:
+                        self.send_signal(_SIGTERM)
+                        asked, deadline = True, time.monotonic() + kill_after
+                    continue
+                if self._turn(left, pump, wake) and on_wake:
+                    on_wake()
+        except BaseException:
+            self.kill()
+            self.wait()
+            raise
+        assert self.result is not None
+        if pump is not None:
+            stdout, stderr = self._output(pump)
+            self.result = self.result.replace(stdout=stdout, stderr=stderr)
+        return self.result
+
+    def _output(self, pump: "Pump") -> "tuple[Any, Any]":
+        pump.drain()
+        output = pump.result()
+        assert self._pipes is not None
+        self._pipes.close()
+        return output
+
+    def _turn(self, timeout: "float | None", pump: "Pump | None" = None, wake: int = -1) -> bool:
+        """Wait once, at most `timeout` seconds, and deal with what happened.
+
+        Returns:
+            Whether `wake`, another descriptor, became readable.
+        """
+        if self.returncode is not None:
+            return False
+        if timeout is None and pump is None and self._oom_fd < 0 and wake < 0:
+            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT)  # nothing else to watch
+            self._finish()
+            return False
+        import select  # a shared object: loaded while the program already runs
+
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        if self._oom_fd >= 0:
+            poll.register(self._oom_fd, select.POLLIN)
+        if wake >= 0:
+            poll.register(wake, select.POLLIN)
+        for fd, events in (pump.fds if pump else {}).items():
+            poll.register(fd, events)
+        # Rounded up: waking a little early would only mean another turn.
+        ready = poll.poll(None if timeout is None else int(timeout * 1000) + 1 if timeout else 0)
+        woken = ended = False
+        for fd, _ in ready:
+            if fd == self.pidfd:
+                ended = True
+            elif fd == self._oom_fd:
+                self._at_oom()
+            elif fd == wake:
+                woken = True
+            elif pump:
+                pump.turn(fd)
+        if ended:
+            self._finish()
+        return woken
+
+    def _at_oom(self) -> None:
+        """The OOM event of v1: a hint that the kernel has killed, or is about to."""
+        os.eventfd_read(self._oom_fd)
+        memory = self.cgroup.memory
+        if self.spec.on_oom == "pause":
+            if self._on_pause and memory.under_oom():
+                self._on_pause()
+            return
+        settled = time.monotonic() + _OOM_SETTLES
+        before = self.before.oom_kill or 0
+        while time.monotonic() < settled:
+            if (memory.events().oom_kill or 0) > before:
+                self._kill_all()
+                return
+            time.sleep(_OOM_RECHECK)
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """Reap it, read the evidence, kill what it left, remove the cgroup.  Once."""
+        with self._lock:
+            if self.returncode is not None:
+                return
+            _, status = os.waitpid(self.pid, 0)
+            duration = time.monotonic() - self._t0
+            os.close(self.pidfd)
+            self.pidfd = -1
+        try:
+            self.result = _ending().collect(self, status, duration)
+        finally:
+            self._close_oom()
+            self.returncode = os.waitstatus_to_exitcode(status)
+            _live.pop(id(self), None)
+            self._remove_cgroup()
+
+    def _remove_cgroup(self) -> None:
+        if self.spec.keep:
+            self.cgroup.keep()
+        _remove_made(self.cgroup)
+
+    def _close_oom(self) -> None:
+        if self._oom_fd >= 0:
+            os.close(self._oom_fd)
+            self._oom_fd = -1
+
+    def __enter__(self) -> "Process":
+        return self
+
+    def __exit__(
+        self,
+        kind: "type[BaseException] | None",
+        error: "BaseException | None",
+        trace: "TracebackType | None",
+    ) -> None:
+        if kind is not None:
+            self.kill()
+        if self._pipes:
+            self._pipes.close()  # the program sees the end of its input
+        self.wait()
+
+
+def _make_with_new_name(spec: Spec) -> Cgroup:
+    while True:
+        try:
+            return Cgroup.make(spec.made_up_name(), spec.limits, spec.hierarchies, spec.parent)
+        except CgroupExistsError:
+            continue  # of a process with our pid in another pid namespace: take the next name
+
+
+def _remove_made(group: Cgroup) -> None:
+    """Remove the parts that were made here and close all."""
+    for part in group.parts:
+        if part.made:
+            placement.remove(part)
+    group.close()
+
+
+# Started and not yet waited for.
+_live: dict[int, Process] = {}
+_started_once = False
+_ending_module: "ModuleType | None" = None
+
+
+def _after_first_start() -> None:
+    """Once a process, while its first program already runs: see to the ends of all."""
+    global _started_once
+    if _started_once:
+        return
+    _started_once = True
+    atexit.register(_end_all)
+    from ..cgroup.leftovers import sweep
+
+    _ending()
+    sweep(current(), most=64, timeout=1.0)
+
+
+def _ending() -> "ModuleType":
+    """The module that collects the evidence: loaded beside the first program, not before it."""
+    global _ending_module
+    if _ending_module is None:
+        from . import ending
+
+        _ending_module = ending
+    return _ending_module
+
+
+def _end_all() -> None:
+    pid = os.getpid()
+    for process in list(_live.values()):
+        if process.returncode is None and process.owner == pid:
+            process.kill()
+            process.wait()
