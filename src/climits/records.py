@@ -136,7 +136,7 @@ class MemoryEvents(Record):
     Attributes:
         low: reclaimed although below `low`.
         high: throttled at `high`.
-        max: ran into the limit (v1: failcnt).
+        max: ran into the limit; on v1 None where the kernel does not count it (swap 0 on 6.18).
         oom: the limit could not be met by reclaim.
         oom_kill: processes that the OOM killer killed, by whichever limit.
         oom_group_kill: times that it took the whole cgroup.

@@ -137,9 +137,8 @@ def _interpreter(file: bytes) -> "str | None":
             line = script.read(256).partition(b"\n")[0]
     except OSError:
         return None
-    words = line[2:].split()
-    if line[:2] == b"#!" and words and not os.path.exists(words[0]):
+    name = line[2:].strip(b" \t").replace(b"\t", b" ").partition(b" ")[0]
+    if line[:2] == b"#!" and name and not os.path.exists(name):
         # A carriage return before the newline is the usual reason: show it.
-        name = line[2:].strip(b" \t").split(b" ")[0]
         return repr(os.fsdecode(name))[1:-1]
     return None

@@ -25,7 +25,7 @@ _USAGE = (
     "memory.max_usage_in_bytes",
     "memory.kmem.usage_in_bytes",
 )
-_EVENTS = ("memory.failcnt", "memory.oom_control")
+_EVENTS = ("memory.failcnt", "memory.memsw.failcnt", "memory.oom_control")
 _LIMITS = (_MAX, _MEMSW)
 
 _memsw: "bool | None" = None  # whether this kernel has _MEMSW, once known
@@ -53,11 +53,11 @@ class MemoryV1(Memory):
         return _usage(*self.directory.read_many(_USAGE))
 
     def events(self) -> MemoryEvents:
-        return _events(*self.directory.read_many(_EVENTS))
+        return _events(*self.directory.read_many(_EVENTS + _LIMITS))
 
     def report(self) -> "Report":
         files = self.directory.read_many(_USAGE + _EVENTS + _LIMITS)
-        return _usage(*files[:4]), _events(*files[4:6]), *_max_and_swap(*files[6:])
+        return _usage(*files[:4]), _events(*files[4:]), *_max_and_swap(*files[7:])
 
     def under_oom(self) -> bool:
         return b"under_oom 1" in self.directory.read("memory.oom_control")
@@ -164,9 +164,19 @@ def _usage(
     )
 
 
-def _events(failcnt: "bytes | None", control: "bytes | None") -> MemoryEvents:
+def _events(
+    failcnt: "bytes | None",
+    memsw_failcnt: "bytes | None",
+    control: "bytes | None",
+    limit: "bytes | None",
+    memsw: "bytes | None",
+) -> MemoryEvents:
+    hits = int(failcnt or 0) + int(memsw_failcnt or 0)
+    # Memory and swap together are charged first: where both limits are the same (swap 0), memory's
+    # own is never hit, and newer kernels (6.18) do not count for memsw: then 0 means nothing.
+    counted = hits > 0 or limit != memsw
     return MemoryEvents(
-        max=int(failcnt) if failcnt else None,
+        max=hits if counted else None,
         oom_kill=pick(control or b"", b"oom_kill "),  # since 4.13
     )
 

@@ -1,0 +1,147 @@
+"""What all tests share: test programs, the host's layout, and a watch over what is left behind."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from climits.cgroup import placement
+from climits.cgroup.layout import current
+
+HERE = Path(__file__).parent
+#: Compiled on the host and seen by the VM through its shared root.
+PROGRAMS = HERE / "programs" / ".build"
+IN_VM = bool(os.environ.get("VM_MODE"))
+#: Under software emulation processes start up to 40 times slower.
+PATIENCE = 20.0 if IN_VM else 1.0
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "kernel: needs cgroups of a real kernel and root")
+    config.addinivalue_line("markers", "vm_only: could harm the machine: runs in the VM only")
+    config.addinivalue_line("markers", "vm: boots the test VM")
+    config.kernel_tests_passed = 0
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        room = Path(item.fspath).relative_to(HERE).parts[0]
+        if room in ("kernel", "cli", "faults"):
+            item.add_marker(pytest.mark.kernel)
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("vm_only") and not IN_VM:
+        pytest.skip("could harm the machine: runs in the VM only (make test-vm)")
+    if item.get_closest_marker("kernel") and os.geteuid() != 0:
+        pytest.skip("needs root to make cgroups")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.when == "call" and report.passed and item.get_closest_marker("kernel"):
+        item.config.kernel_tests_passed += 1
+
+
+def pytest_sessionfinish(session, exitstatus):
+    wanted = any(item.get_closest_marker("kernel") for item in session.items)
+    if wanted and not session.config.kernel_tests_passed and exitstatus == 0:
+        sys.stderr.write("\nno test ran on a real kernel: this run proves nothing\n")
+        session.exitstatus = 1
+
+
+@pytest.fixture(scope="session")
+def hog():
+    """Path of the test program."""
+    source, binary = HERE / "programs" / "hog.c", PROGRAMS / "hog"
+    if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
+        PROGRAMS.mkdir(exist_ok=True)
+        new = PROGRAMS / f"hog.{os.getpid()}"
+        subprocess.run(["gcc", "-O1", "-o", new, source], check=True)
+        new.rename(binary)
+    return str(binary)
+
+
+@pytest.fixture(scope="session")
+def climits():
+    """Path of the command that belongs to this interpreter."""
+    path = Path(sys.executable).parent / "climits"
+    assert path.exists(), f"{path}: install the package first"
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def layout():
+    return current()
+
+
+@pytest.fixture(scope="session")
+def memory_v1(layout):
+    """Whether the memory controller is on v1 here."""
+    return layout.holding("memory").version_name == "v1"
+
+
+@pytest.fixture
+def on_v1(memory_v1):
+    if not memory_v1:
+        pytest.skip("needs the memory controller on v1; here it is on v2")
+
+
+@pytest.fixture
+def on_v2(memory_v1):
+    if memory_v1:
+        pytest.skip("needs the memory controller on v2; here it is on v1")
+
+
+@pytest.fixture
+def controller(layout):
+    """controller(NAME) skips where no hierarchy holds it."""
+
+    def need(name):
+        if layout.find(name) is None:
+            pytest.skip(f"the {name} controller is not mounted here")
+
+    return need
+
+
+def our_cgroups():
+    """Directories of climits' own cgroups, the parent left out."""
+    found = []
+    for hierarchy in current().hierarchies:
+        home = Path(hierarchy.directory_path(placement.HOME))
+        if home.is_dir():
+            found += [str(p) for p in home.rglob("*") if p.is_dir()]
+        top = Path(hierarchy.mount_point)
+        found += [str(p) for p in top.iterdir() if p.name.startswith("climits-")]
+    return sorted(found)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(request):
+    """Each test on a real kernel leaves no cgroup and no process behind."""
+    if not request.node.get_closest_marker("kernel"):
+        yield
+        return
+    before = set(our_cgroups())
+    yield
+    left = sorted(set(our_cgroups()) - before, reverse=True)
+    for path in left:
+        for name in ("cgroup.procs",):
+            for pid in Path(path, name).read_text().split():
+                os.kill(int(pid), 9)
+    assert left == [], f"cgroups left behind: {left}"
+    with pytest.raises(ChildProcessError):  # no child, not even a zombie
+        os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.fixture
+def stress():
+    path = shutil.which("stress")
+    if path is None:
+        pytest.skip("stress is not installed")
+    return path
