@@ -7,16 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import HERE, IN_VM, PROGRAMS, our_cgroups
 
-from climits.cgroup import placement
 from climits.cgroup.layout import current
-
-HERE = Path(__file__).parent
-#: Compiled on the host and seen by the VM through its shared root.
-PROGRAMS = HERE / "programs" / ".build"
-IN_VM = bool(os.environ.get("VM_MODE"))
-#: Under software emulation processes start up to 40 times slower.
-PATIENCE = 20.0 if IN_VM else 1.0
 
 
 def pytest_configure(config):
@@ -49,6 +42,8 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_sessionfinish(session, exitstatus):
+    if session.config.option.collectonly:
+        return
     wanted = any(item.get_closest_marker("kernel") for item in session.items)
     if wanted and not session.config.kernel_tests_passed and exitstatus == 0:
         sys.stderr.write("\nno test ran on a real kernel: this run proves nothing\n")
@@ -107,18 +102,6 @@ def controller(layout):
             pytest.skip(f"the {name} controller is not mounted here")
 
     return need
-
-
-def our_cgroups():
-    """Directories of climits' own cgroups, the parent left out."""
-    found = []
-    for hierarchy in current().hierarchies:
-        home = Path(hierarchy.directory_path(placement.HOME))
-        if home.is_dir():
-            found += [str(p) for p in home.rglob("*") if p.is_dir()]
-        top = Path(hierarchy.mount_point)
-        found += [str(p) for p in top.iterdir() if p.name.startswith("climits-")]
-    return sorted(found)
 
 
 @pytest.fixture(autouse=True)

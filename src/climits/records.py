@@ -44,7 +44,7 @@ else:
             return all(getattr(self, n) == getattr(other, n) for n in type(self).__annotations__)
 
         def __hash__(self):
-            return hash(tuple(map(str, self.__dict__.items())))
+            return hash(tuple(_hashable(getattr(self, n)) for n in type(self).__annotations__))
 
         def __repr__(self):
             fields = ", ".join(
@@ -74,11 +74,17 @@ def _rebuild(cls: "type[Any]", values: "dict[str, Any]") -> "Any":
     return cls(**values)
 
 
+def _hashable(value: "Any") -> "Any":
+    return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
+
+
 def _plain(value: "Any") -> "Any":
     if isinstance(value, Record):
         return value.as_dict()
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
     return "max" if value == UNLIMITED else value
 
 

@@ -59,7 +59,7 @@ def parse_size(
 def _read_size(text: str, what: str, whole: "int | None") -> "int | float":
     if text == "max":
         return UNLIMITED
-    number = text.rstrip("%BKMGTPEZYbikmgtpezy")
+    number = text.rstrip("%BIKMGTPEZYbikmgtpezy")
     unit = text[len(number) :]
     negative = number.startswith("-")
     digits = number[1:] if negative else number
@@ -114,10 +114,19 @@ def _scale(digits: str, factor: int) -> int:
     return scaled
 
 
-def _bad(what: str, text: object, cause: str, *, hint: str) -> InvalidValueError:
+def _bad(what: str, value: object, cause: str, *, hint: str) -> InvalidValueError:
+    text = _shown(value)
     return InvalidValueError(
-        f"{what}: {text!s}: {cause}" if text != "" else f"{what}: {cause}", value=text, hint=hint
+        f"{what}: {text}: {cause}" if text else f"{what}: {cause}", value=value, hint=hint
     )
+
+
+def _shown(value: object) -> str:
+    """What was given, on one line."""
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"an integer of {value.bit_length()} bits"  # str() refuses 4300 digits
+    text = str(value)
+    return text if text.isprintable() else repr(text)
 
 
 def round_to_pages(size: "int | float") -> "int | float":
@@ -159,7 +168,8 @@ def parse_duration(text: "str | int | float", *, what: str = "duration") -> floa
             raise _bad(what, text, "not a duration" if text else "empty", hint=_DURATION_HELP)
         seconds = float(number) * factor
     elif isinstance(text, (int, float)) and not isinstance(text, bool) and text == text:
-        seconds = float(text)
+        # Beyond 2**128 is too long or too negative anyway, and float() cannot hold all of it.
+        seconds = float(max(min(text, 1 << 128), -1 << 128))
     else:
         raise _bad(what, repr(text), "not a duration", hint=_DURATION_HELP)
     if seconds < 0:

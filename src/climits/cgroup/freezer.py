@@ -75,7 +75,7 @@ class Freezer:
         deadline = time.monotonic() + timeout
         while pids := self._all_pids():
             seen.update(pids)
-            self._kill_round()
+            self._kill_round(deadline)
             left = deadline - time.monotonic()
             if not poll_until(lambda: not self._all_pids(), min(left, 0.5)) and left < 0:
                 raise CgroupTimeoutError(
@@ -85,16 +85,23 @@ class Freezer:
                 )
         return len(seen - {0})
 
-    def _kill_round(self) -> None:
-        """One freeze, kill, thaw."""
-        try:
+    def _kill_round(self, deadline: float) -> None:
+        """Freeze, kill, thaw: what is frozen cannot fork, so that nothing is missed."""
+        if self.can_freeze:
             self._request(True)
-            # Bounded: a task that sleeps at its limit (paused on OOM) cannot freeze, but can die.
-            poll_until(self.is_frozen, 0.2)
-        except UnsupportedError:
-            pass  # then by rounds alone
-        for pid in self._all_pids():
-            kill_process(pid)
+        pause = 0.0001
+        while True:
+            # Asked before the pids are read: once all have stopped, the list is whole.
+            stopped = not self.can_freeze or self.is_frozen()
+            pids = self._all_pids()
+            for pid in pids:
+                kill_process(pid)
+            # A task that sleeps at its limit (paused on OOM) cannot freeze, but has just been
+            # killed; of a fork bomb more freeze each time.
+            if stopped or not pids or time.monotonic() > deadline:
+                break
+            time.sleep(pause)
+            pause = min(pause * 2, 0.01)
         if self.can_freeze:
             self._request(False)
 
@@ -142,13 +149,13 @@ class FreezerV2(Freezer):
             return []
         return super()._all_pids() or [0]  # 0: there, but in a pid namespace we cannot see into
 
-    def _kill_round(self) -> None:
+    def _kill_round(self, deadline: float) -> None:
         try:
             self.directory.write("cgroup.kill", "1")
         except CgroupError as e:
             if e.errno != errno.ENOENT:
                 raise
-            super()._kill_round()
+            super()._kill_round(deadline)
 
 
 def _pids_below(directory: Directory) -> set[int]:

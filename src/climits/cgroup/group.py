@@ -99,9 +99,10 @@ class Cgroup:
         path = f"{parent}/{name}"
         try:
             parts = placement.make(hierarchies, parent, name)
-        except CgroupExistsError as e:
-            if not _remove_leftover(path, hierarchies):
-                raise _in_use(path, hierarchies, e) from None
+        except CgroupExistsError:
+            from .leftovers import make_way
+
+            make_way(path, hierarchies)
             parts = placement.make(hierarchies, parent, name)
         group = cls(path, parts)
         try:
@@ -261,8 +262,15 @@ class Cgroup:
         Raises:
             CgroupError: processes live in it.
         """
-        for part in self.parts:
+        for part in reversed(self.parts):  # memory's last: see leftovers.sweep
             placement.remove(part, timeout)
+        self.close()
+
+    def remove_made(self) -> None:
+        """Remove what of it was made here, which must be empty, and give the descriptors back."""
+        for part in reversed(self.parts):  # memory's last: see leftovers.sweep
+            if part.made:
+                placement.remove(part)
         self.close()
 
     def close(self) -> None:
@@ -315,45 +323,3 @@ def find_parent(
         return placement.default_parent([h for h, _ in hierarchies])
     parent = placement.check_path(parent, layout, what="parent")
     return parent.rstrip("/")
-
-
-def _remove_leftover(path: str, hierarchies: "list[tuple[Hierarchy, tuple[str, ...]]]") -> bool:
-    """Remove a cgroup whose owner is dead, or that an interrupted start left unmarked and empty."""
-    parts = []
-    for hierarchy, _ in hierarchies:
-        try:
-            directory = Directory(hierarchy.directory_path(path))
-        except CgroupGoneError:
-            continue
-        state = placement.owner_state(directory.get_mark(placement.MARK))
-        if state == "none" and not directory.pids() and not directory.children():
-            state = "dead"
-        if state != "dead":
-            return False
-        parts.append(Part(hierarchy, directory, made=True))
-    if parts:
-        group = Cgroup(path, parts)
-        group.kill()
-        group.remove()
-    return True
-
-
-def _in_use(
-    path: str, hierarchies: "list[tuple[Hierarchy, tuple[str, ...]]]", error: CgroupExistsError
-) -> CgroupExistsError:
-    who = "by somebody else"
-    for hierarchy, _ in hierarchies:
-        try:
-            mark = Directory(hierarchy.directory_path(path)).get_mark(placement.MARK)
-        except CgroupGoneError:
-            continue
-        if mark == placement.KEPT:
-            who = "by a run that was told to keep it"
-        elif (pid := placement.owner_pid(mark)) is not None:
-            who = f"by climits, pid {pid}"
-    return CgroupExistsError(
-        f"the cgroup is in use {who}: {path}",
-        path=path,
-        errno=error.errno,
-        hint=f"choose another name, or use it as it is with root {path}",
-    )

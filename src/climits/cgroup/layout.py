@@ -75,9 +75,9 @@ class Hierarchy:
 
     def directory_path(self, path: str) -> str:
         """File path of a cgroup of this hierarchy, given its path, such as /climits/web."""
-        if self.root != "/":  # a bind mount shows only the part below `root`
-            inside = path.removeprefix(self.root)
-            path = inside if inside != path else path
+        # A bind mount shows only the part below `root`.
+        if self.root != "/" and f"{path}/".startswith(self.root + "/"):
+            path = path[len(self.root) :]
         return self.mount_point + path.rstrip("/")
 
     def cgroup_path(self, directory: str) -> "str | None":

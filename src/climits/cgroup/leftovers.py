@@ -1,14 +1,22 @@
 """Cgroups whose owner died: find them, end what runs in them, remove them."""
 
+import errno
 import os
 import time
 
-from ..errors import CgroupError, CgroupGoneError
+from ..errors import CgroupError, CgroupExistsError, CgroupGoneError
 from . import placement
 from .files import Directory
 from .group import Cgroup
-from .layout import Layout
+from .layout import Hierarchy, Layout
 from .placement import Part
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: A cgroup that is younger and has no mark yet may be one that is being made, seconds.
+_START_TAKES = 2.0
 
 
 class Leftover:
@@ -35,7 +43,8 @@ def sweep(
 ) -> list[Leftover]:
     """Remove what dead owners left below a parent.
 
-    Never raises for what cannot be removed; that is told in the result.
+    The memory hierarchy tells: a cgroup's part there is the first that is made and the last that
+    is removed.  Never raises for what cannot be removed; that is told in the result.
 
     Args:
         layout: of this host.
@@ -46,23 +55,75 @@ def sweep(
     Returns:
         May be empty.
     """
+    hierarchy = layout.find("memory")
+    if hierarchy is None or not os.path.isdir(hierarchy.directory_path(parent)):
+        return []
     deadline = time.monotonic() + timeout
-    dead: dict[str, list[Part]] = {}
-    for hierarchy in layout.hierarchies:
+    swept = []
+    try:
+        above = Directory(hierarchy.directory_path(parent))
+        names = above.children()
+    except CgroupError:
+        return []
+    for name in names[:most]:
         try:
-            above = Directory(hierarchy.directory_path(parent))
-            names = above.children()
+            dead = _is_dead(above.child(name), name)
+        except CgroupError:
+            continue  # gone meanwhile
+        if dead:
+            path = f"{parent}/{name}"
+            swept.append(_remove(path, _parts(path, layout.hierarchies), deadline))
+    return swept
+
+
+def make_way(path: str, hierarchies: "list[tuple[Hierarchy, tuple[str, ...]]]") -> None:
+    """Remove a cgroup of the name that a new one is to have, if it is a leftover.
+
+    Raises:
+        CgroupExistsError: it is in use; the text says by whom.
+    """
+    parts = _parts(path, [hierarchy for hierarchy, _ in hierarchies])
+    for part in parts:
+        state = placement.owner_state(part.directory.get_mark(placement.MARK))
+        if state != "dead" and not (state == "none" and _is_abandoned(part.directory)):
+            raise _in_use(path, part)
+    if parts:
+        group = Cgroup(path, parts)
+        group.kill()
+        group.remove()
+
+
+def _is_abandoned(directory: Directory) -> bool:
+    """Left between making and marking it: unused, and older than any start takes."""
+    age = time.time() - os.fstat(directory.fd).st_ctime
+    return age > _START_TAKES and not directory.pids() and not directory.children()
+
+
+def _in_use(path: str, part: Part) -> CgroupExistsError:
+    mark = part.directory.get_mark(placement.MARK)
+    who = "by somebody else"
+    if mark == placement.KEPT:
+        who = "by a run that was told to keep it"
+    elif (pid := placement.owner_pid(mark)) is not None:
+        who = f"by climits, pid {pid}"
+    return CgroupExistsError(
+        f"the cgroup is in use {who}: {path}",
+        path=path,
+        errno=errno.EEXIST,
+        hint=f"choose another name, or use it as it is with root {path}",
+    )
+
+
+def _parts(path: str, hierarchies: "Iterable[Hierarchy]") -> list[Part]:
+    """What of a cgroup is there."""
+    parts = []
+    for hierarchy in hierarchies:
+        try:
+            directory = Directory(hierarchy.directory_path(path))
         except CgroupError:
             continue
-        for name in names[:most]:
-            try:
-                directory = above.child(name)
-                if _is_dead(directory, name):
-                    part = Part(hierarchy, directory, made=True)
-                    dead.setdefault(f"{parent}/{name}", []).append(part)
-            except CgroupError:
-                continue
-    return [_remove(path, parts, deadline) for path, parts in dead.items()]
+        parts.append(Part(hierarchy, directory, made=True))
+    return parts
 
 
 def _is_dead(directory: Directory, name: str) -> bool:
@@ -82,7 +143,6 @@ def _remove(path: str, parts: list[Part], deadline: float) -> Leftover:
     group = Cgroup(path, parts)
     killed = 0
     try:
-        # A part that was not marked as dead may be somebody else's by now: only our parts.
         killed = group.kill(max(deadline - time.monotonic(), 0.1))
         group.remove(max(deadline - time.monotonic(), 0.1))
     except CgroupGoneError:

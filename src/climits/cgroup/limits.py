@@ -3,14 +3,28 @@
 from ..errors import CgroupGoneError, InvalidValueError
 from ..linux.proc import memory_total
 from ..records import MemoryLimits
-from ..units import parse_size
+from ..units import UNLIMITED, parse_size
 from . import placement
 from .files import Directory
 from .layout import current
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypedDict
+
     Size = str | int | float
+
+    class LimitOptions(TypedDict, total=False):
+        """Keyword arguments that change limits."""
+
+        memory: Size | None
+        swap: Size | None
+        high: Size | None
+        low: Size | None
+        min: Size | None
+        pids: int | None
+        cpus: float | None
+        cpuset: str | None
 
 
 #: What may happen when the limit cannot be met by reclaim.
@@ -70,8 +84,6 @@ def make_limits(
     Raises:
         InvalidValueError: see the text.
     """
-    if swap is None and memory is not None and new:
-        swap = 0  # the limit means what it says
     if on_oom not in ON_OOM:
         raise InvalidValueError(
             f"on_oom: {on_oom}: unknown", value=on_oom, hint=f"write one of {', '.join(ON_OOM)}"
@@ -84,8 +96,11 @@ def make_limits(
     def size(what: str, text: "Size | None") -> "int | float | None":
         return None if text is None else parse_size(text, what=what, whole=whole)
 
+    limit = size("memory", memory)
+    if swap is None and limit is not None and limit != UNLIMITED and new:
+        swap = 0  # the limit means what it says
     wish = MemoryLimits(
-        max=size("memory", memory),
+        max=limit,
         swap_max=size("swap", swap),
         high=size("high", high),
         low=size("low", low),

@@ -202,7 +202,7 @@ def make(
                 hierarchy.cpuset(part.directory).inherit(upper)
                 upper.close()
     except BaseException:
-        for part in parts:
+        for part in reversed(parts):
             files.remove(part.directory.path)
         release_parents()
         raise
@@ -263,6 +263,25 @@ def release_parents() -> None:
                 pass
 
 
+def _hand_down(directory: Directory, controllers: list[str]) -> None:
+    text = " ".join(f"+{c}" for c in controllers)
+    try:
+        directory.write("cgroup.subtree_control", text)
+    except CgroupError as e:
+        if e.errno != errno.EBUSY or directory.pids() != [os.getpid()]:
+            raise
+        # We are what is in the way, alone in a cgroup that was delegated to us: step into a leaf.
+        leaf = f"{directory.path}/climits-self"
+        try:
+            files.make(leaf)
+        except CgroupExistsError:
+            pass  # of another climits that was here before
+        inside = Directory(leaf)
+        inside.set_mark(MARK, owner_mark())
+        inside.write("cgroup.procs", "0")
+        directory.write("cgroup.subtree_control", text)
+
+
 def remove_home_if_empty(layout: Layout, parent: str) -> None:
     """Remove an empty parent that somebody's interrupted start left; only our own one."""
     if parent == HOME:
@@ -295,7 +314,7 @@ def _enable(directory: Directory, controllers: tuple[str, ...]) -> None:
     if not missing:
         return
     try:
-        directory.write("cgroup.subtree_control", " ".join(f"+{c}" for c in missing))
+        _hand_down(directory, missing)
     except CgroupError as e:
         wanted, path = " and ".join(missing), directory.path
         if e.errno == errno.EBUSY:

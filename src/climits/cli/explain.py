@@ -6,6 +6,7 @@ import sys
 from ..cgroup.files import Directory
 from ..cgroup.group import Cgroup
 from ..cgroup.placement import Part
+from ..launch.show import describe
 from ..program.spec import Spec
 from ..units import format_size
 
@@ -53,5 +54,5 @@ def explain(spec: Spec) -> None:
         out.append("  none")
     out.append("plan")
     plan = spec.plan(parts, die_with_parent=True)
-    out += [f"  {line}" for line in plan.describe()]
+    out += [f"  {line}" for line in describe(plan)]
     sys.stdout.write("\n".join(out) + "\n")

@@ -227,6 +227,10 @@ static int read_arg(struct step *s, int i, int j, PyObject *arg) {
 static int read_step(struct step *s, int i, PyObject *item) {
     PyObject *name, *args, *expect;
     memset(s, 0, sizeof *s);
+    if (!PyTuple_Check(item)) {
+        PyErr_Format(PyExc_TypeError, "step %d is not a tuple", i);
+        return -1;
+    }
     if (!PyArg_ParseTuple(item, "UO!O;a step is (name, args, expect)", &name, &PyTuple_Type, &args, &expect))
         return -1;
     size_t k = 0, known = sizeof known_calls / sizeof *known_calls;

@@ -54,18 +54,6 @@ class Step:
     ) -> None:
         self.call, self.args, self.purpose, self.expect = call, args, purpose, expect
 
-    def __str__(self) -> str:
-        text = ", ".join(f"${a[0]}" if isinstance(a, tuple) else _show(a) for a in self.args)
-        return f"{self.call}({text})" + (f" == {self.expect}" if self.expect is not None else "")
-
-
-def _show(arg: "int | bytes | None") -> str:
-    if arg is None:
-        return "NULL"
-    if isinstance(arg, bytes):
-        return '"' + os.fsdecode(arg.rstrip(b"\0")).replace("\n", "\\n") + '"'
-    return repr(arg)
-
 
 class Plan:
     """The steps of a child and the program it becomes.
@@ -128,7 +116,7 @@ class Plan:
     def close_others(self, keep: "Sequence[int]") -> None:
         """Close every descriptor above 2 but those in `keep`."""
         first = 3
-        for fd in (*sorted(set(keep)), LAST_FD + 1):
+        for fd in (*sorted({fd for fd in keep if fd > 2}), LAST_FD + 1):
             if fd > first:
                 self.call("close_range", first, fd - 1, 0, purpose="close descriptors")
             first = fd + 1
@@ -168,29 +156,16 @@ class Plan:
 
     def chdir(self, directory: str) -> None:
         """Change the working directory."""
-        self.call("chdir", os.fsencode(directory), purpose=f"change to {directory}")
+        path = os.fsencode(directory)
+        if b"\0" in path:  # the kernel would read up to it
+            raise ValueError("embedded null byte in a directory")
+        self.call("chdir", path, purpose=f"change to {directory}")
 
     # -- reading it --------------------------------------------------------------------------
 
     def table(self) -> "tuple[tuple[str, tuple[Arg, ...], int | None], ...]":
         """The steps as `_spawn` takes them."""
         return tuple((s.call, s.args, s.expect) for s in self.steps)
-
-    def describe(self) -> list[str]:
-        """One line a step, for people."""
-        lines = []
-        flags = "CLONE_VM|CLONE_VFORK|CLONE_PIDFD"
-        if self.cgroup is not None:
-            lines.append(f"clone3({flags}|CLONE_INTO_CGROUP, cgroup={self.cgroup!r})")
-        else:
-            lines.append(f"clone({flags})")
-        width = max((len(str(i)) for i, _ in enumerate(self.steps)), default=1)
-        lines += [f"${i:<{width}} {step}" for i, step in enumerate(self.steps)]
-        argv = ", ".join(_show(a) for a in self.argv)
-        lines += [
-            f"execve({_show(path)}, [{argv}], {len(self.envp)} variables)" for path in self.paths
-        ]
-        return lines
 
 
 def candidates(command: str, search: "str | None") -> list[bytes]:
@@ -202,5 +177,5 @@ def candidates(command: str, search: "str | None") -> list[bytes]:
     """
     if "/" in command:
         return [os.fsencode(command)]
-    directories = (os.defpath if search is None else search).split(":")
+    directories = dict.fromkeys((os.defpath if search is None else search).split(":"))
     return [os.fsencode(os.path.join(d or ".", command)) for d in directories]

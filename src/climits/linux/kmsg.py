@@ -63,9 +63,15 @@ def _messages(since: float) -> "Iterator[str]":
                 continue  # the oldest messages were overwritten while we read
             head, _, text = record.partition(b";")
             if int(head.split(b",")[2]) >= oldest:
-                yield text.partition(b"\n")[0].decode("utf-8", "replace")
+                yield _unescape(text.partition(b"\n")[0]).decode("utf-8", "replace")
     finally:
         os.close(fd)
+
+
+def _unescape(text: bytes) -> bytes:
+    """Undo the \\xNN that the log writes for what is not printable ASCII."""
+    first, *rest = text.split(b"\\x")
+    return first + b"".join(bytes([int(part[:2], 16)]) + part[2:] for part in rest)
 
 
 def parse_oom_kills(messages: "Iterable[str]", cgroup: str) -> list[KilledProcess]:
@@ -78,39 +84,58 @@ def parse_oom_kills(messages: "Iterable[str]", cgroup: str) -> list[KilledProces
     Returns:
         May be empty; a process whose report was rate-limited away is not in it.
     """
-    kills: list[KilledProcess] = []
+    kills: dict[int, KilledProcess] = {}
     usage: int | None = None
     limit: int | None = None
     victims: dict[int, str | None] = {}  # pid: the cgroup whose limit was hit
+    group: str | None = None  # the cgroup that is being killed as a whole, if it is ours
     for text in messages:
         if text.startswith("memory: usage "):
             usage, limit = _kib(text, "usage "), _kib(text, "limit ")
         elif text.startswith("oom-kill:constraint="):
-            pid, ours, limited_by = _victim(text, cgroup)
-            if ours:
-                victims[pid] = limited_by
+            group = None
+            victim = _victim(text)
+            if victim is None:
+                continue
+            pid, lived_in, limited_by = victim
             if limited_by is None:
                 usage = limit = None
-        elif ": Killed process " in text or text.startswith("Killed process "):
+            if _is_in(lived_in, cgroup):
+                victims[pid] = limited_by
+        elif text.startswith("Tasks in ") and text.endswith(_GROUP_END):
+            path = text[len("Tasks in ") : -len(_GROUP_END)]
+            group = path if _is_in(path, cgroup) or _is_in(cgroup, path) else None
+        elif "Killed process " in text:
             killed = _killed(text)
-            if killed and killed.pid in victims:
+            if killed is None or killed.pid in kills:
+                continue
+            if killed.pid in victims:
                 by = victims.pop(killed.pid)
-                kills.append(killed.replace(limited_by=by, usage=usage, limit=limit))
-            elif killed and "oom.group" in text:  # the rest of a group: no report of its own
-                kills.append(killed.replace(limited_by=cgroup, usage=usage, limit=limit))
-    return kills
+                kills[killed.pid] = killed.replace(limited_by=by, usage=usage, limit=limit)
+            elif group is not None:  # the rest of a group has no report of its own
+                kills[killed.pid] = killed.replace(limited_by=group, usage=usage, limit=limit)
+    return list(kills.values())
 
 
-def _victim(text: str, cgroup: str) -> "tuple[int, bool, str | None]":
-    """Of a report's last line: (pid, whether it lived in `cgroup`, whose limit was hit)."""
-    head, _, name_and_more = text.partition(",task_memcg=")
-    where, _, rest = name_and_more.rpartition(",task=")
-    pid = int(rest.rpartition(",pid=")[2].partition(",")[0])
-    _, _, by = head.partition(",oom_memcg=")
-    # A program may have made cgroups below its own.
-    below = where.rpartition(cgroup)
-    ours = bool(below[1]) and (not below[2] or below[2].startswith("/"))
-    return pid, ours, by or None
+_GROUP_END = " are going to be killed due to memory.oom.group set"
+
+
+def _is_in(path: str, cgroup: str) -> bool:
+    """Whether a path of the log is of the cgroup or of one that the program made below it."""
+    return cgroup + "/" in path + "/"
+
+
+def _victim(text: str) -> "tuple[int, str, str | None] | None":
+    """Of a report's last line: (pid, its cgroup, whose limit was hit or None for the machine's).
+
+    None for a line that the kernel has cut, as it does with long paths.
+    """
+    head, _, rest = text.partition(",task_memcg=")
+    lived_in, _, rest = rest.partition(",task=")  # a name may hold commas and equal signs too
+    pid = rest.rpartition(",pid=")[2].partition(",")[0]
+    if not pid.isdigit():
+        return None
+    return int(pid), lived_in, head.partition(",oom_memcg=")[2] or None
 
 
 def _killed(text: str) -> "KilledProcess | None":

@@ -3,6 +3,8 @@
 Source: Documentation/filesystems/proc.rst (mountinfo), kernel/cgroup/cgroup-v1.c (/proc/cgroups).
 """
 
+import os
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +25,10 @@ class Mount:
 
     def __init__(self, line: str) -> None:
         left, _, right = line.partition(" - ")
-        fields = left.split()
+        fields = left.split(" ")
         self.fstype, _source, options = right.split(" ", 2)
         self.root, self.point = _unescape(fields[3]), _unescape(fields[4])
-        self.options = frozenset(options.strip().split(","))
+        self.options = frozenset(options.split(","))
         self.read_only = "ro" in self.options or "ro" in fields[5].split(",")
 
 
@@ -45,9 +47,9 @@ def cgroup_mounts(mountinfo: "str | None" = None) -> "Iterator[Mount]":
         mountinfo: text of /proc/self/mountinfo; None reads it.
     """
     if mountinfo is None:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            mountinfo = file.read()
-    for line in mountinfo.splitlines():
+        with open("/proc/self/mountinfo", "rb") as file:
+            mountinfo = os.fsdecode(file.read())
+    for line in mountinfo.split("\n"):
         if " - cgroup" in line:
             yield Mount(line)
 

@@ -35,11 +35,12 @@ def cgroup_paths(pid: "int | str" = "self") -> dict[str, str]:
         Path by controller name; "" for v2; ``name=NAME`` for a hierarchy without controllers.
     """
     paths: dict[str, str] = {}
-    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            _, controllers, path = line.rstrip("\n").split(":", 2)
-            for controller in controllers.split(","):
-                paths[controller] = path
+    with open(f"/proc/{pid}/cgroup", "rb") as file:
+        text = os.fsdecode(file.read())
+    for line in text.split("\n")[:-1]:
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(","):
+            paths[controller] = path
     return paths
 
 

@@ -25,6 +25,7 @@ class _WithResult:
 
 def _rebuild(cls: "type[Any]", args: "tuple[Any, ...]", state: "dict[str, Any]") -> "Any":
     error = cls.__new__(cls, *args)
+    error.args = args
     error.__dict__.update(state)
     return error
 

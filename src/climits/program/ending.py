@@ -1,7 +1,10 @@
 """The end of a program: the evidence, the stragglers, the verdict."""
 
+import atexit
 import os
 
+from ..cgroup.layout import current
+from ..cgroup.leftovers import sweep
 from ..errors import CgroupGoneError
 from ..records import Evidence, MemoryEvents, MemoryUsage, Result
 from .verdict import LEAST_TO_START, exit_status, judge
@@ -10,6 +13,37 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..records import KilledProcess
     from .process import Process
+
+
+# Started and not yet waited for.
+_live: "dict[int, Process]" = {}
+_expected_before = False
+
+
+def expect(process: "Process") -> None:
+    """See to the end of a program that was just started, whatever becomes of its caller.
+
+    At exit of the interpreter what still runs is killed.  The first time, while the program already
+    runs, what dead owners left is removed.
+    """
+    global _expected_before
+    _live[id(process)] = process
+    if not _expected_before:
+        _expected_before = True
+        atexit.register(_end_all)
+        sweep(current(), most=64, timeout=1.0)
+
+
+def forget(process: "Process") -> None:
+    """It has ended and was waited for."""
+    _live.pop(id(process), None)
+
+
+def _end_all() -> None:
+    for process in list(_live.values()):
+        if process.owner == os.getpid():  # a fork ends its own only
+            process.kill()
+            process.wait()
 
 
 def collect(process: "Process", status: int, duration: float) -> Result:

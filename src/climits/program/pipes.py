@@ -4,6 +4,7 @@ import fcntl
 import io
 import os
 import select
+import time
 
 from ..errors import InvalidValueError
 
@@ -11,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .process import Process
     from .spec import Spec
 
 # The values of subprocess' constants of these names.
@@ -144,17 +146,19 @@ class Pump:
         else:
             del self.fds[fd]
 
-    def drain(self) -> None:
-        """After the end: take what is left in the output pipes."""
+    def _drain(self) -> None:
         for fd in [fd for fd in self.fds if fd in self._output]:
             size = -1
             while fd in self.fds and len(self._output[fd]) != size:
                 size = len(self._output[fd])
                 self.turn(fd)
 
-    def result(self) -> "tuple[Any, Any]":
-        """What came out of (stdout, stderr): bytes or text; None for what was no pipe."""
-        return self._collected(self._pipes.stdout), self._collected(self._pipes.stderr)
+    def finish(self) -> "tuple[Any, Any]":
+        """After the end: what came out of (stdout, stderr), bytes or text; None for no pipe."""
+        self._drain()
+        out = self._collected(self._pipes.stdout), self._collected(self._pipes.stderr)
+        self._pipes.close()
+        return out
 
     def _collected(self, file: "Any") -> "Any":
         if file is None or file.closed:
@@ -167,3 +171,23 @@ class Pump:
             .replace("\r\n", "\n")
             .replace("\r", "\n")
         )
+
+
+def communicate(
+    process: "Process", data: "str | bytes | None", timeout: "float | None"
+) -> "tuple[Any, Any]":
+    """What Process.communicate does; see there."""
+    if process.pipes is None:
+        process.wait(timeout)
+        return None, None
+    if process.pump is None:
+        process.pump = Pump(process.pipes, data)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while process.returncode is None:
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            from .checks import TimeoutExpired
+
+            raise TimeoutExpired(process.args, timeout or 0.0)
+        process.turn(left, process.pump)
+    return process.pump.finish()

@@ -6,18 +6,14 @@ the program leaves behind, and removes the cgroup.
 
 import _signal  # `signal` wraps it in enums, at 2.5 ms
 import _thread
-import atexit
 import errno
 import os
 import time
 
 from ..cgroup import placement
-from ..cgroup.files import Directory
 from ..cgroup.group import Cgroup
-from ..cgroup.layout import current
 from ..cgroup.limits import make_limits
-from ..cgroup.placement import Part
-from ..errors import CgroupExistsError, CgroupGoneError, LaunchError
+from ..errors import CgroupExistsError, LaunchError
 from ..launch.spawn import spawn
 from ..records import MemoryEvents
 from ..units import format_size
@@ -29,9 +25,10 @@ if TYPE_CHECKING:
     from types import ModuleType, TracebackType
     from typing import Any, Unpack
 
+    from ..cgroup.limits import LimitOptions
     from ..records import MemoryUsage, Result
     from .pipes import Pipes, Pump
-    from .spec import Options, Size, StrPath
+    from .spec import Options, StrPath
 
 _SIGTERM, _SIGKILL = 15, 9
 #: Between the OOM event of v1 and the kernel's count of the kill: look again so often, this long.
@@ -95,34 +92,41 @@ class Process:
         self.timed_out = self.stopped = False
         self._on_pause: Callable[[], None] | None = None
         self._lock = _thread.allocate_lock()
-        self._pipes: Pipes | None = None
+        self.pipes: Pipes | None = None
+        self.pump: Pump | None = None
+        self.stdin: Any = None
+        self.stdout: Any = None
+        self.stderr: Any = None
         if not (spec.stdin is None and spec.stdout is None and spec.stderr is None):
             from . import pipes
 
-            self._pipes = pipes.Pipes(spec)
+            self.pipes = pipes.Pipes(spec)
         try:
             self.cgroup = self._place()
             try:
                 self._launch(sigmask)
             except BaseException:
                 self._close_oom()
-                self._remove_cgroup()
+                self.cgroup.remove_made()
                 placement.release_parents()
                 raise
         except BaseException:
-            if self._pipes:
-                self._pipes.close()
+            if self.pipes:
+                self.pipes.close()
             raise
-        if self._pipes:
-            self._pipes.close_child_ends()
-        _live[id(self)] = self
-        _after_first_start()
+        if self.pipes:
+            self.pipes.close_child_ends()
+            self.stdin, self.stdout = self.pipes.stdin, self.pipes.stdout
+            self.stderr = self.pipes.stderr
+        _ending().expect(self)
 
     def _place(self) -> Cgroup:
         spec = self.spec
         self.before, self.peak_before = MemoryEvents(), 0
         if spec.root is not None:
-            group = self._existing(spec.root)
+            from .existing import use_existing
+
+            group = use_existing(spec)
             self.before = group.memory.events()
             self.peak_before = group.memory.usage().peak or 0
         elif spec.name is not None:
@@ -134,30 +138,6 @@ class Process:
         self.shared = not tracker.made and bool(tracker.directory.pids())
         return group
 
-    def _existing(self, root: str) -> Cgroup:
-        """The cgroup that `root` names; where it does not track, one of our own beside it."""
-        spec = self.spec
-        parts: list[Part] = []
-        missing = []
-        for hierarchy, controllers in spec.hierarchies:
-            try:
-                directory = Directory(hierarchy.directory_path(root))
-                parts.append(Part(hierarchy, directory, made=False))
-            except CgroupGoneError as e:
-                if controllers:
-                    e.hint = "make it first, or leave root out to have one made"
-                    raise
-                missing.append((hierarchy, controllers))
-        if missing:
-            parts += placement.make(missing, spec.parent, spec.made_up_name())
-        group = Cgroup(root, parts)
-        try:
-            group.set_limits(spec.limits)
-        except BaseException:
-            _remove_made(group)
-            raise
-        return group
-
     def _launch(self, sigmask: int) -> None:
         spec = self.spec
         memory = self.cgroup.memory
@@ -167,7 +147,7 @@ class Process:
             self._oom_fd = memory.watch_oom()
         plan = spec.plan(
             self.cgroup.parts,
-            self._pipes.child if self._pipes else (None, None, None),
+            self.pipes.child if self.pipes else (None, None, None),
             # The kernel's "parent" is the thread.  One that is not the main thread may end long
             # before the program: then the mark on the cgroup alone watches over it.
             die_with_parent=_thread.get_native_id() == os.getpid(),
@@ -189,56 +169,25 @@ class Process:
     def __repr__(self) -> str:
         return f"<Process {self.args[0]!r} pid={self.pid} returncode={self.returncode}>"
 
-    @property
-    def stdin(self) -> "Any":
-        """Our end of its standard input."""
-        return self._pipes and self._pipes.stdin
-
-    @property
-    def stdout(self) -> "Any":
-        """Our end of its standard output."""
-        return self._pipes and self._pipes.stdout
-
-    @property
-    def stderr(self) -> "Any":
-        """Our end of its standard error."""
-        return self._pipes and self._pipes.stderr
-
     def usage(self) -> "MemoryUsage":
         """What its cgroup uses now, and the peaks."""
         return self.cgroup.memory.usage()
 
     # -- steering ----------------------------------------------------------------------------
 
-    def set_limits(
-        self,
-        *,
-        memory: "Size | None" = None,
-        swap: "Size | None" = None,
-        high: "Size | None" = None,
-        low: "Size | None" = None,
-        min: "Size | None" = None,
-        pids: "int | None" = None,
-        cpus: "float | None" = None,
-        cpuset: "str | None" = None,
-        force: bool = False,
-    ) -> None:
-        """Change limits while it runs; None leaves one as it is.
+    def set_limits(self, *, force: bool = False, **limits: "Unpack[LimitOptions]") -> None:
+        """Change limits while it runs.
 
         Args:
-            memory, swap, high, low, min, pids, cpus, cpuset: as in Cgroup.create; a controller
-                that the cgroup was not made with cannot be added.
             force: lower `memory` below what is in use, which on v2 may kill.
+            limits: memory, swap, high, low, min, pids, cpus, cpuset, as in Cgroup.create; what is
+                left out stays.  A controller that the cgroup was not made with cannot be added.
 
         Raises:
             LimitTooLowError: the limit is below what is in use.
             UnsupportedError, CgroupError.
         """
-        limits = make_limits(
-            memory=memory, swap=swap, high=high, low=low, min=min, pids=pids, cpus=cpus,
-            cpuset=cpuset, new=False,
-        )  # fmt: skip
-        self.cgroup.set_limits(limits, force=force)
+        self.cgroup.set_limits(make_limits(new=False, **limits), force=force)
 
     def freeze(self, timeout: float = 10.0) -> None:
         """Stop every process in its cgroup and wait until they have stopped."""
@@ -284,7 +233,7 @@ class Process:
 
     def poll(self) -> "int | None":
         """The returncode if it has ended, else None."""
-        self._turn(0.0)
+        self.turn(0.0)
         return self.returncode
 
     def wait(self, timeout: "float | None" = None) -> int:
@@ -303,13 +252,13 @@ class Process:
         while self.returncode is None:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
-                self._turn(0.0)
+                self.turn(0.0)
                 if self.returncode is not None:
                     break
                 from .checks import TimeoutExpired
 
                 raise TimeoutExpired(self.args, timeout or 0.0)
-            self._turn(left)
+            self.turn(left)
         return self.returncode
 
     def communicate(
@@ -327,22 +276,9 @@ class Process:
         Raises:
             TimeoutExpired: it still runs; call again to go on.
         """
-        if self._pipes is None:
-            self.wait(timeout)
-            return None, None
-        if not hasattr(self, "_pump"):
-            from .pipes import Pump
+        from .pipes import communicate
 
-            self._pump = Pump(self._pipes, input)
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while self.returncode is None:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                from .checks import TimeoutExpired
-
-                raise TimeoutExpired(self.args, timeout or 0.0)
-            self._turn(left, self._pump)
-        return self._output(self._pump)
+        return communicate(self, input, timeout)
 
     def run_to_end(
         self,
@@ -367,10 +303,10 @@ class Process:
         pump = None
         self._on_pause = on_pause
         try:
-            if self._pipes is not None:
+            if self.pipes is not None:
                 from .pipes import Pump
 
-                pump = Pump(self._pipes, input)
+                pump = Pump(self.pipes, input)
             deadline = None if timeout is None else time.monotonic() + timeout
             asked = False
             while self.returncode is None:
@@ -384,7 +320,7 @@ class Process:
                         self.send_signal(_SIGTERM)
                         asked, deadline = True, time.monotonic() + kill_after
                     continue
-                if self._turn(left, pump, wake) and on_wake:
+                if self.turn(left, pump, wake) and on_wake:
                     on_wake()
         except BaseException:
             self.kill()
@@ -392,18 +328,11 @@ class Process:
             raise
         assert self.result is not None
         if pump is not None:
-            stdout, stderr = self._output(pump)
+            stdout, stderr = pump.finish()
             self.result = self.result.replace(stdout=stdout, stderr=stderr)
         return self.result
 
-    def _output(self, pump: "Pump") -> "tuple[Any, Any]":
-        pump.drain()
-        output = pump.result()
-        assert self._pipes is not None
-        self._pipes.close()
-        return output
-
-    def _turn(self, timeout: "float | None", pump: "Pump | None" = None, wake: int = -1) -> bool:
+    def turn(self, timeout: "float | None", pump: "Pump | None" = None, wake: int = -1) -> bool:
         """Wait once, at most `timeout` seconds, and deal with what happened.
 
         Returns:
@@ -473,13 +402,13 @@ class Process:
         finally:
             self._close_oom()
             self.returncode = os.waitstatus_to_exitcode(status)
-            _live.pop(id(self), None)
+            _ending().forget(self)
             self._remove_cgroup()
 
     def _remove_cgroup(self) -> None:
         if self.spec.keep:
             self.cgroup.keep()
-        _remove_made(self.cgroup)
+        self.cgroup.remove_made()
 
     def _close_oom(self) -> None:
         if self._oom_fd >= 0:
@@ -497,8 +426,8 @@ class Process:
     ) -> None:
         if kind is not None:
             self.kill()
-        if self._pipes:
-            self._pipes.close()  # the program sees the end of its input
+        if self.pipes:
+            self.pipes.close()  # the program sees the end of its input
         self.wait()
 
 
@@ -510,46 +439,14 @@ def _make_with_new_name(spec: Spec) -> Cgroup:
             continue  # of a process with our pid in another pid namespace: take the next name
 
 
-def _remove_made(group: Cgroup) -> None:
-    """Remove the parts that were made here and close all."""
-    for part in group.parts:
-        if part.made:
-            placement.remove(part)
-    group.close()
-
-
-# Started and not yet waited for.
-_live: dict[int, Process] = {}
-_started_once = False
 _ending_module: "ModuleType | None" = None
 
 
-def _after_first_start() -> None:
-    """Once a process, while its first program already runs: see to the ends of all."""
-    global _started_once
-    if _started_once:
-        return
-    _started_once = True
-    atexit.register(_end_all)
-    from ..cgroup.leftovers import sweep
-
-    _ending()
-    sweep(current(), most=64, timeout=1.0)
-
-
 def _ending() -> "ModuleType":
-    """The module that collects the evidence: loaded beside the first program, not before it."""
+    """What is needed from the start of a program on: loaded beside the first, not before it."""
     global _ending_module
     if _ending_module is None:
         from . import ending
 
         _ending_module = ending
     return _ending_module
-
-
-def _end_all() -> None:
-    pid = os.getpid()
-    for process in list(_live.values()):
-        if process.returncode is None and process.owner == pid:
-            process.kill()
-            process.wait()

@@ -138,13 +138,19 @@ class MemoryV1(Memory):
         )
 
     def set(self, wish: MemoryLimits, *, force: bool = False, untouched: bool = False) -> None:
+        before = None if untouched else self.limits()
         try:
             super().set(wish, force=True, untouched=untouched)
         except CgroupError as e:
             # v1 reclaims by itself and never kills for a write: forced or not, EBUSY is its no.
-            if e.errno == errno.EBUSY and wish.max is not None:
-                raise self._too_low(wish.max, self.current()) from None
-            raise
+            if e.errno != errno.EBUSY or wish.max is None or before is None:
+                raise
+            # Memory may have been lowered, by swapping out, before memsw was refused.
+            undo = MemoryLimits(max=before.max, swap_max=before.swap_max)
+            for file, text, _ in self.writes(undo, self.limits()):
+                self.directory.write(file, text)
+            total = self.directory.read_optional("memory.memsw.usage_in_bytes")
+            raise self._too_low(wish.max, int(total) if total else self.current()) from None
 
 
 def _usage(

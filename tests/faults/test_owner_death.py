@@ -1,4 +1,4 @@
-"""What is left when climits itself is killed: nothing runs on uncontrolled, the next start cleans up."""
+"""When climits itself is killed, nothing runs on uncontrolled, and the next start cleans up."""
 
 import os
 import random
@@ -8,21 +8,13 @@ import sys
 import time
 
 import pytest
+from support import IN_VM, PATIENCE, gone, our_cgroups, until
 
 import climits as library
 from climits.cgroup import placement
 from climits.cgroup.files import Directory
-from conftest import PATIENCE, our_cgroups
 
-PDEATHSIG_TESTS = 30
-
-
-def gone(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] in "ZX"
-    except FileNotFoundError:
-        return True
+MOMENTS = 10 if IN_VM else 30
 
 
 def end(process):
@@ -32,16 +24,11 @@ def end(process):
     process.stdout.close()
 
 
-def until(condition, what):
-    deadline = time.monotonic() + 10 * PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-
-
 def test_the_program_dies_with_climits(climits, hog):
     process = subprocess.Popen(
-        [climits, "run", hog, "pid", "straggler", "hold", "60000"], stdout=subprocess.PIPE, text=True
+        [climits, "run", hog, "pid", "straggler", "hold", "60000"],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     program, straggler = int(process.stdout.readline()), int(process.stdout.readline())
     end(process)
@@ -82,9 +69,9 @@ def test_a_name_whose_owner_died_can_be_used_again(climits, hog):
 def test_killed_at_any_moment(climits, hog):
     """SIGKILL at a random moment of its life: after the next start nothing is left."""
     rng = random.Random(4927)
-    for _ in range(PDEATHSIG_TESTS):
+    for _ in range(MOMENTS):
         process = subprocess.Popen(
-            [climits, "run", "--quiet", "--memory", "60M", "--pids", "20", hog, "straggler", "hold", "10"],
+            [climits, "run", "--quiet", "--memory", "60M", "--pids", "20", hog, "straggler"],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
         time.sleep(rng.random() * 0.05 * PATIENCE)
@@ -153,10 +140,7 @@ def test_exit_of_the_interpreter_ends_what_was_not_waited_for(hog):
 
 
 def test_keyboard_interrupt_ends_the_program(hog):
-    code = (
-        "import climits, sys\n"
-        f"climits.run([{hog!r}, 'pid', 'hold', '60000'], memory='60M')\n"
-    )
+    code = f"import climits, sys\nclimits.run([{hog!r}, 'pid', 'hold', '60000'], memory='60M')\n"
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -170,7 +154,7 @@ def test_keyboard_interrupt_ends_the_program(hog):
 
 @pytest.mark.parametrize("moment", range(3))
 def test_two_at_once_may_not_have_the_same_name(climits, hog, moment):
-    command = [climits, "run", "--quiet", "--name", "climits-race", hog, "hold", "300"]
+    command = [climits, "run", "--quiet", "--name", "climits-race", hog, "hold", str(int(300 * PATIENCE))]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     ends = [(p.communicate(timeout=30 * PATIENCE)[1], p.returncode) for p in both]
     assert sorted(code for _, code in ends) == [0, 125]

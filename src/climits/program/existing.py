@@ -1,0 +1,38 @@
+"""Running in a cgroup that exists (``--root``), as the original program did."""
+
+from ..cgroup import placement
+from ..cgroup.files import Directory
+from ..cgroup.group import Cgroup
+from ..cgroup.placement import Part
+from ..errors import CgroupGoneError
+from .spec import Spec
+
+
+def use_existing(spec: Spec) -> Cgroup:
+    """The cgroup that `spec.root` names; where it does not track, one of our own beside it.
+
+    Raises:
+        CgroupGoneError: it is not there.
+        CgroupError: a limit could not be set; nothing is left behind.
+    """
+    assert spec.root is not None
+    parts: list[Part] = []
+    missing = []
+    for hierarchy, controllers in spec.hierarchies:
+        try:
+            directory = Directory(hierarchy.directory_path(spec.root))
+            parts.append(Part(hierarchy, directory, made=False))
+        except CgroupGoneError as e:
+            if controllers:
+                e.hint = "make it first, or leave root out to have one made"
+                raise
+            missing.append((hierarchy, controllers))
+    if missing:
+        parts += placement.make(missing, spec.parent, spec.made_up_name())
+    group = Cgroup(spec.root, parts)
+    try:
+        group.set_limits(spec.limits)
+    except BaseException:
+        group.remove_made()
+        raise
+    return group
