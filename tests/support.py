@@ -16,15 +16,26 @@ PATIENCE = 20.0 if IN_VM else 1.0
 
 
 def our_cgroups():
-    """Directories of climits' own cgroups, the parent left out."""
+    """Directories of climits' cgroups, the parent and those of another living climits left out."""
     found = []
     for hierarchy in current().hierarchies:
         home = Path(hierarchy.directory_path(placement.HOME))
         if home.is_dir():
-            found += [str(p) for p in home.rglob("*") if p.is_dir()]
-        top = Path(hierarchy.mount_point)
-        found += [str(p) for p in top.iterdir() if p.name.startswith("climits-")]
-    return sorted(found)
+            found += [p for p in home.rglob("*") if p.is_dir()]
+        found += [p for p in Path(hierarchy.mount_point).iterdir() if p.name.startswith("climits-")]
+    return sorted(str(path) for path in found if not _is_somebody_elses(path))
+
+
+def _is_somebody_elses(path):
+    """Made by a living climits that is not of this test run."""
+    try:
+        pid = placement.owner_pid(os.getxattr(path, placement.MARK))
+        while pid and pid != os.getpid():
+            with open(f"/proc/{pid}/stat") as file:
+                pid = int(file.read().rpartition(")")[2].split()[1])
+    except (OSError, ValueError):
+        return False
+    return pid == 0
 
 
 def gone(pid):

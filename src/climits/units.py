@@ -13,10 +13,10 @@ from .errors import InvalidValueError
 #: "No limit", as a number that is larger than every other.
 UNLIMITED = float("inf")
 
-#: The kernel's largest number of bytes, which is how it writes "no limit" on v1.
-MAX_BYTES = 0x7FFF_FFFF_FFFF_F000
-
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+
+#: The kernel's largest number of bytes, which is how it writes "no limit" on v1.
+MAX_BYTES = (2**63 - 1) // PAGE_SIZE * PAGE_SIZE
 
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 _SIZE_HELP = "write bytes, or a number with K, M, G or T (powers of 1024), like 60M or 1.5G"

@@ -154,8 +154,32 @@ def test_keyboard_interrupt_ends_the_program(hog):
 
 @pytest.mark.parametrize("moment", range(3))
 def test_two_at_once_may_not_have_the_same_name(climits, hog, moment):
-    command = [climits, "run", "--quiet", "--name", "climits-race", hog, "hold", str(int(300 * PATIENCE))]
+    command = [
+        climits,
+        "run",
+        "--quiet",
+        "--name",
+        "climits-race",
+        hog,
+        "hold",
+        str(int(300 * PATIENCE)),
+    ]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     ends = [(p.communicate(timeout=30 * PATIENCE)[1], p.returncode) for p in both]
     assert sorted(code for _, code in ends) == [0, 125]
     assert any("in use by climits" in err for err, _ in ends)
+
+
+def test_what_a_run_in_an_existing_cgroup_left_is_found_too(climits, hog):
+    with library.Cgroup.create("climits-existing") as group:
+        process = subprocess.Popen(
+            [climits, "run", "--root", group.path, hog, "pid", "hold", "60000"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        program = int(process.stdout.readline())
+        end(process)
+        until(lambda: gone(program), "the program outlived climits")
+        subprocess.run([climits, "gc", "--quiet"], check=True)
+        assert all("/hog-" not in path for path in our_cgroups())
+        assert group.memory.current() >= 0

@@ -350,6 +350,10 @@ def test_timeout_terminates(hog):
     assert (result.verdict, result.signal, result.exit_status) == ("timed-out", 15, 124)
 
 
+def test_a_timeout_of_years(hog):
+    assert run(hog, "exit", 0, memory="60M", timeout=86400.0 * 365 * 50).verdict == "exited"
+
+
 def test_timeout_kills_what_ignores_sigterm(hog):
     words = ["ignore", 15, "straggler", "hold", 60000]
     result = run(hog, *words, memory="60M", timeout=0.2, kill_after=0.1, capture_output=True)
@@ -645,6 +649,13 @@ def test_a_frozen_program_can_be_killed(hog):
         p.freeze()
         p.kill()
     assert p.result.signal == 9
+
+
+def test_a_failed_start_keeps_nothing():
+    before = our_cgroups()
+    with pytest.raises(climits.CommandNotFoundError):
+        climits.run(["/nonesuch"], memory="60M", keep=True)
+    assert our_cgroups() == before
 
 
 def test_failures_leave_nothing(tmp_path):

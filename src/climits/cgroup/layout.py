@@ -34,6 +34,7 @@ class Hierarchy:
         read_only: whether it refuses writes.
         born_inside: a child can be created in it by clone3, with no migration (v2).
         delegates: controllers must be handed down through cgroup.subtree_control (v2).
+        kills_group_on_oom: its OOM killer can take a whole cgroup at once (v2).
         join_file: the file to which a process writes "0" to move itself.
     """
 
@@ -44,6 +45,7 @@ class Hierarchy:
         "controllers",
         "delegates",
         "join_file",
+        "kills_group_on_oom",
         "mount_point",
         "read_only",
         "root",
@@ -54,7 +56,7 @@ class Hierarchy:
         self._backends: dict[str, Any] = {}
         self.mount_point, self.root, self.read_only = mount.point, mount.root, mount.read_only
         self.controllers = frozenset(controllers)
-        self.born_inside = self.delegates = version == 2
+        self.born_inside = self.delegates = self.kills_group_on_oom = version == 2
         # On v1 a "0" in tasks moves the caller without the global lock that cgroup.procs takes.
         self.join_file = "tasks" if version == 1 else "cgroup.procs"
 

@@ -43,8 +43,9 @@ def sweep(
 ) -> list[Leftover]:
     """Remove what dead owners left below a parent.
 
-    The memory hierarchy tells: a cgroup's part there is the first that is made and the last that
-    is removed.  Never raises for what cannot be removed; that is told in the result.
+    The memory hierarchy tells, where a cgroup's part is the first that is made and the last that is
+    removed; and the tracking ones, for runs with ``--root``.  Never raises for what cannot be
+    removed; that is told in the result.
 
     Args:
         layout: of this host.
@@ -55,25 +56,30 @@ def sweep(
     Returns:
         May be empty.
     """
-    hierarchy = layout.find("memory")
-    if hierarchy is None or not os.path.isdir(hierarchy.directory_path(parent)):
-        return []
     deadline = time.monotonic() + timeout
-    swept = []
+    dead: dict[str, None] = {}
+    for hierarchy in dict.fromkeys((layout.find("memory"), *layout.trackers())):
+        if hierarchy is not None:
+            dead.update(dict.fromkeys(_dead_below(hierarchy.directory_path(parent), most)))
+    return [_remove(f"{parent}/{name}", layout.hierarchies, deadline) for name in dead]
+
+
+def _dead_below(directory: str, most: "int | None") -> list[str]:
+    if not os.path.isdir(directory):
+        return []
     try:
-        above = Directory(hierarchy.directory_path(parent))
-        names = above.children()
+        above = Directory(directory)
+        names = above.children()[:most]
     except CgroupError:
         return []
-    for name in names[:most]:
+    dead = []
+    for name in names:
         try:
-            dead = _is_dead(above.child(name), name)
+            if _is_dead(above.child(name), name):
+                dead.append(name)
         except CgroupError:
             continue  # gone meanwhile
-        if dead:
-            path = f"{parent}/{name}"
-            swept.append(_remove(path, _parts(path, layout.hierarchies), deadline))
-    return swept
+    return dead
 
 
 def make_way(path: str, hierarchies: "list[tuple[Hierarchy, tuple[str, ...]]]") -> None:
@@ -139,12 +145,15 @@ def _is_dead(directory: Directory, name: str) -> bool:
     return gone and not directory.pids() and not directory.children()
 
 
-def _remove(path: str, parts: list[Part], deadline: float) -> Leftover:
-    group = Cgroup(path, parts)
+def _remove(path: str, hierarchies: "Iterable[Hierarchy]", deadline: float) -> Leftover:
+    # Of the same name in another hierarchy, what somebody else made or is making is not ours.
+    parts = [part for part in _parts(path, hierarchies) if _is_dead(part.directory, path)]
     killed = 0
     try:
-        killed = group.kill(max(deadline - time.monotonic(), 0.1))
-        group.remove(max(deadline - time.monotonic(), 0.1))
+        if parts:
+            group = Cgroup(path, parts)
+            killed = group.kill(max(deadline - time.monotonic(), 0.1))
+            group.remove(max(deadline - time.monotonic(), 0.1))
     except CgroupGoneError:
         pass
     except CgroupError as e:

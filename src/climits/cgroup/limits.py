@@ -106,12 +106,12 @@ def make_limits(
         low=size("low", low),
         min=size("min", min),
         swappiness=swappiness,
-        oom_group=True if on_oom == "kill-group" else None,
+        oom_group=True if on_oom == "kill-group" and kernel_kills_group() else None,
         oom_pause=True if on_oom == "pause" else None,
     )
     if swappiness is not None and not 0 <= swappiness <= 200:
         raise InvalidValueError(
-            f"swappiness: {swappiness}: out of range", value=swappiness, hint="write 0 to 100"
+            f"swappiness: {swappiness}: out of range", value=swappiness, hint="write 0 to 200"
         )
     if pids is not None and pids < 1:
         raise InvalidValueError(f"pids: {pids}: must be 1 at least", value=pids)
@@ -122,6 +122,12 @@ def make_limits(
             hint="write the number of CPUs, such as 1.5",
         )
     return Limits(wish, pids, cpus, cpuset)
+
+
+def kernel_kills_group() -> bool:
+    """Whether the kernel itself does what ``kill-group`` promises; else climits does."""
+    hierarchy = current().find("memory")
+    return hierarchy is not None and hierarchy.kills_group_on_oom
 
 
 def _whole(parent: "str | None") -> int:

@@ -73,9 +73,11 @@ def check_path(path: str, layout: Layout, *, what: str) -> str:
     Raises:
         InvalidValueError: ``..``, control characters.
     """
+    # /sys/fs/cgroup/cpu may be a link to cpu,cpuacct.
+    real = os.path.realpath(path) if path.isprintable() else path
     for hierarchy in sorted(layout.hierarchies, key=lambda h: -len(h.mount_point)):
-        inside = hierarchy.cgroup_path(path.rstrip("/"))
-        if inside is not None:
+        inside = hierarchy.cgroup_path(real)
+        if inside is not None and ".." not in path.split("/"):
             path = inside
             break
     parts = [part for part in path.split("/") if part not in ("", ".")]

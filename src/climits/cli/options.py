@@ -21,7 +21,7 @@ RUN: tuple[Option, ...] = (
     ("--high", "SIZE", "text", LIMITS, "throttle and reclaim from here on (cgroup v2)"),
     ("--low", "SIZE", "text", LIMITS, "try not to reclaim below this; on v1 the soft limit"),
     ("--min", "SIZE", "text", LIMITS, "never reclaim below this (cgroup v2)"),
-    ("--swappiness", "N", "int", LIMITS, "0 to 100: how readily to swap (cgroup v1)"),
+    ("--swappiness", "N", "int", LIMITS, "0 to 200: how readily to swap (cgroup v1)"),
     (
         "--on-oom",
         "ACTION",

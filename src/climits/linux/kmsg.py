@@ -104,7 +104,8 @@ def parse_oom_kills(messages: "Iterable[str]", cgroup: str) -> list[KilledProces
                 victims[pid] = limited_by
         elif text.startswith("Tasks in ") and text.endswith(_GROUP_END):
             path = text[len("Tasks in ") : -len(_GROUP_END)]
-            group = path if _is_in(path, cgroup) or _is_in(cgroup, path) else None
+            # Of a group above ours it cannot be told which victims were ours.
+            group = path if _is_in(path, cgroup) else None
         elif "Killed process " in text:
             killed = _killed(text)
             if killed is None or killed.pid in kills:

@@ -12,7 +12,7 @@ import time
 
 from ..cgroup import placement
 from ..cgroup.group import Cgroup
-from ..cgroup.limits import make_limits
+from ..cgroup.limits import kernel_kills_group, make_limits
 from ..errors import CgroupExistsError, LaunchError
 from ..launch.spawn import spawn
 from ..records import MemoryEvents
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from .spec import Options, StrPath
 
 _SIGTERM, _SIGKILL = 15, 9
-#: Between the OOM event of v1 and the kernel's count of the kill: look again so often, this long.
-_OOM_RECHECK, _OOM_SETTLES = 0.001, 1.0  # seconds
 
 
 class Process:
@@ -88,9 +86,9 @@ class Process:
         self.owner = os.getpid()
         self.returncode: int | None = None
         self.result: Result | None = None
-        self.pidfd = self._oom_fd = -1
+        self.pidfd = self.oom_fd = -1
         self.timed_out = self.stopped = False
-        self._on_pause: Callable[[], None] | None = None
+        self.on_pause: Callable[[], None] | None = None
         self._lock = _thread.allocate_lock()
         self.pipes: Pipes | None = None
         self.pump: Pump | None = None
@@ -114,11 +112,16 @@ class Process:
             if self.pipes:
                 self.pipes.close()
             raise
-        if self.pipes:
-            self.pipes.close_child_ends()
-            self.stdin, self.stdout = self.pipes.stdin, self.pipes.stdout
-            self.stderr = self.pipes.stderr
-        _ending().expect(self)
+        try:
+            if self.pipes:
+                self.pipes.close_child_ends()
+                self.stdin, self.stdout = self.pipes.stdin, self.pipes.stdout
+                self.stderr = self.pipes.stderr
+            _ending().expect(self)
+        except BaseException:  # Ctrl+C, most likely
+            self.kill()
+            self.wait()
+            raise
 
     def _place(self) -> Cgroup:
         spec = self.spec
@@ -140,11 +143,8 @@ class Process:
 
     def _launch(self, sigmask: int) -> None:
         spec = self.spec
-        memory = self.cgroup.memory
-        if spec.on_oom == "pause" or (
-            spec.on_oom == "kill-group" and not memory.kills_group_on_oom
-        ):
-            self._oom_fd = memory.watch_oom()
+        if spec.on_oom == "pause" or (spec.on_oom == "kill-group" and not kernel_kills_group()):
+            self.oom_fd = self.cgroup.memory.watch_oom()
         plan = spec.plan(
             self.cgroup.parts,
             self.pipes.child if self.pipes else (None, None, None),
@@ -220,9 +220,10 @@ class Process:
         """SIGKILL everything in its cgroup.  The verdict will be `stopped`."""
         if self.returncode is None:
             self.stopped = True
-            self._kill_all()
+            self.kill_all()
 
-    def _kill_all(self) -> None:
+    def kill_all(self) -> None:
+        """As kill, for those who have a verdict of their own."""
         if self.shared:  # others live in the cgroup: the program alone is ours
             self.send_signal(_SIGKILL)
             return
@@ -301,7 +302,7 @@ class Process:
             on_pause: called when the program sleeps at its limit (``on_oom="pause"``).
         """
         pump = None
-        self._on_pause = on_pause
+        self.on_pause = on_pause
         try:
             if self.pipes is not None:
                 from .pipes import Pump
@@ -314,7 +315,7 @@ class Process:
                 if left is not None and left <= 0:
                     self.timed_out = True
                     if asked:
-                        self._kill_all()
+                        self.kill_all()
                         deadline = None
                     else:
                         self.send_signal(_SIGTERM)
@@ -340,7 +341,7 @@ class Process:
         """
         if self.returncode is not None:
             return False
-        if timeout is None and pump is None and self._oom_fd < 0 and wake < 0:
+        if timeout is None and pump is None and self.oom_fd < 0 and wake < 0:
             os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT)  # nothing else to watch
             self._finish()
             return False
@@ -348,20 +349,25 @@ class Process:
 
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
-        if self._oom_fd >= 0:
-            poll.register(self._oom_fd, select.POLLIN)
+        if self.oom_fd >= 0:
+            poll.register(self.oom_fd, select.POLLIN)
         if wake >= 0:
             poll.register(wake, select.POLLIN)
         for fd, events in (pump.fds if pump else {}).items():
             poll.register(fd, events)
-        # Rounded up: waking a little early would only mean another turn.
-        ready = poll.poll(None if timeout is None else int(timeout * 1000) + 1 if timeout else 0)
+        if timeout is not None:
+            # Rounded up to milliseconds, and at most a day, since poll takes 32 bits: every caller
+            # looks at its own clock again.
+            timeout = min(int(timeout * 1000) + 1, 86_400_000) if timeout > 0 else 0
+        ready = poll.poll(timeout)
         woken = ended = False
         for fd, _ in ready:
             if fd == self.pidfd:
                 ended = True
-            elif fd == self._oom_fd:
-                self._at_oom()
+            elif fd == self.oom_fd:
+                from .at_limit import at_oom
+
+                at_oom(self, self.oom_fd)
             elif fd == wake:
                 woken = True
             elif pump:
@@ -369,22 +375,6 @@ class Process:
         if ended:
             self._finish()
         return woken
-
-    def _at_oom(self) -> None:
-        """The OOM event of v1: a hint that the kernel has killed, or is about to."""
-        os.eventfd_read(self._oom_fd)
-        memory = self.cgroup.memory
-        if self.spec.on_oom == "pause":
-            if self._on_pause and memory.under_oom():
-                self._on_pause()
-            return
-        settled = time.monotonic() + _OOM_SETTLES
-        before = self.before.oom_kill or 0
-        while time.monotonic() < settled:
-            if (memory.events().oom_kill or 0) > before:
-                self._kill_all()
-                return
-            time.sleep(_OOM_RECHECK)
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -411,9 +401,9 @@ class Process:
         self.cgroup.remove_made()
 
     def _close_oom(self) -> None:
-        if self._oom_fd >= 0:
-            os.close(self._oom_fd)
-            self._oom_fd = -1
+        if self.oom_fd >= 0:
+            os.close(self.oom_fd)
+            self.oom_fd = -1
 
     def __enter__(self) -> "Process":
         return self

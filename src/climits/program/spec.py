@@ -144,6 +144,12 @@ class Spec:
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
         self.text, self.encoding, self.errors = text, encoding, errors
         self.env = env
+        for key, value in (env or {}).items():
+            if not key or "=" in key or "\0" in key + value:
+                raise InvalidValueError(
+                    f"env: {key!r}: no equal sign may stand in a name, and no NUL in a value",
+                    value=key,
+                )
         self.cwd = None if cwd is None else os.fsdecode(cwd)
         self.uid, self.gid, self.groups = _identity(user, group, extra_groups)
         self.nice, self.oom_score_adj = nice, oom_score_adj

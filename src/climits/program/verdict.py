@@ -80,8 +80,12 @@ def _oom_killed(result: Result, evidence: Evidence) -> str:
         text += f", the limit of {victim.limited_by}"
     if evidence.too_small_to_start:
         text += ", too small to start a program"
-    if (result.oom_kill or 0) > 1:
-        text += f", {_count(result.oom_kill or 0, 'process')} killed"
+    # The kernel counts the first victim of a group twice; the log tells who they were.
+    killed = result.oom_kill or 0
+    if evidence.killed:
+        killed = min(killed, len(evidence.killed))
+    if killed > 1:
+        text += f", {_count(killed, 'process')} killed"
     return text
 
 

@@ -26,8 +26,6 @@ class Memory:
     UNLIMITED.
     """
 
-    #: The cgroup can be told to die as a whole when one of its processes is OOM-killed.
-    kills_group_on_oom = False
     #: Tasks that hit the limit can be made to sleep until it is raised.
     can_pause_on_oom = False
 

@@ -82,6 +82,11 @@ class MemoryV1(Memory):
                     f"memory.{name} needs the memory controller on cgroup v2; here it is on v1",
                     hint="boot with cgroup_no_v1=memory (or systemd.unified_cgroup_hierarchy=1)",
                 )
+        if wish.oom_group:
+            raise UnsupportedError(
+                "memory.oom.group needs the memory controller on cgroup v2; here it is on v1",
+                hint="climits run --on-oom kill-group kills the rest of the group itself",
+            )
         out = self._max_and_swap(wish, now)
         if wish.low is not None:
             low = round_to_pages(wish.low)

@@ -27,8 +27,6 @@ _LIMITS = ("memory.max", "memory.swap.max")
 class MemoryV2(Memory):
     """memory.max, high, low, min, swap.max, oom.group."""
 
-    kills_group_on_oom = True
-
     def limits(self) -> MemoryLimits:
         limit, swap, high, low, least, group = self.directory.read_many(
             (*_LIMITS, "memory.high", "memory.low", "memory.min", "memory.oom.group")

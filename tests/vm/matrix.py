@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Run the kernel tests on every kernel and cgroup layout that the VM offers.
+
+    python tests/vm/matrix.py [MODE...]
+
+Two machines at a time.  What a machine printed is shown when it ends badly; its last line always.
+Exit status 1 when any failed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PYTEST = [
+    *(sys.executable, "-m", "pytest", "-q", "--timeout", "400"),
+    # The file system is thrown away; hypothesis is not used there and slow to load.
+    *("-p", "no:cacheprovider", "-p", "no:hypothesispytest"),
+]
+EVERYWHERE = ["tests/contract", "tests/kernel", "tests/faults"]
+#: (kernel, mode, tests), the longest first.  The command line is tested once on each version.
+MATRIX = [
+    ("6.1.", "v2", [*EVERYWHERE, "tests/cli"]),
+    ("6.1.", "v1", [*EVERYWHERE, "tests/cli"]),
+    ("6.1.", "hybrid", EVERYWHERE),
+    ("6.12.", "v2", EVERYWHERE),
+    ("6.12.", "mixed", EVERYWHERE),
+]
+
+
+def boot(kernel: str, mode: str, tests: list[str], extra: list[str]) -> tuple[int, str, float]:
+    """Run the tests in one machine; returns (exit status, output, seconds)."""
+    began = time.monotonic()
+    machine = [sys.executable, str(HERE / "vm.py"), "--kernel", kernel, "--mode", mode]
+    machine += ["--cpus", "2", "--timeout", "1500"]
+    done = subprocess.run(
+        [*machine, "--", *PYTEST, *extra, *tests],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    return done.returncode, done.stdout, time.monotonic() - began
+
+
+def main(modes: list[str]) -> int:
+    """Run the matrix, or the modes named."""
+    # The byte code of the tests, so that the machines need not make it.
+    collect = [*PYTEST[:4], "--collect-only", *EVERYWHERE, "tests/cli"]
+    if subprocess.run(collect, stdout=subprocess.DEVNULL, check=False).returncode:
+        return 1
+    rows = [row for row in MATRIX if not modes or row[1] in modes]
+    failed = 0
+    with ThreadPoolExecutor(2) as pool:
+        runs = {pool.submit(boot, *row, []): row for row in rows}
+        for run in as_completed(runs):
+            (kernel, mode, _), (status, output, seconds) = runs[run], run.result()
+            if status:
+                failed += 1
+                print(f"==== {kernel} {mode} ====\n{output}")
+            last = output.rstrip().rpartition("\n")[2]
+            print(f"{kernel:6}{mode:8}{last} (whole machine {seconds:.0f}s)", flush=True)
+    return 1 if failed or not rows else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
