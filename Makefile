@@ -25,7 +25,7 @@ $(BIN)/python:
 # The wheel is what is installed, shown and tested.
 $(VENV)/.installed: $(SOURCES) | $(BIN)/python
 	@rm -rf build dist
-	@$(BIN)/pip install -q --upgrade 'pip>=23' 'setuptools>=70.1' wheel
+	@$(BIN)/pip install -q --upgrade 'pip>=23' 'setuptools>=77' wheel
 	@$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .
 	@$(BIN)/pip install -q --no-deps --force-reinstall dist/climits-*.whl
 	@rm -rf build src/climits.egg-info
