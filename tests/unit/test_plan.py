@@ -236,7 +236,7 @@ def test_table_is_what_the_extension_takes():
     first = plan.call("openat", AT_FDCWD, b"/x", 0)
     plan.call("getppid", expect=7)
     plan.call("close", first)
-    assert plan.table() == (
+    assert tuple(call[:3] for call in plan.calls) == (
         ("openat", (AT_FDCWD, b"/x", 0), None),
         ("getppid", (), 7),
         ("close", ((0,),), None),

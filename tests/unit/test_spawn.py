@@ -575,7 +575,7 @@ def test_without_clone3_the_child_moves_itself(extension, number, tmp_path):
     assert second[6] == 0 and second[1:5] == first[1:5]
     assert [s[0] for s in second[0]] == ["openat", "write", "close"] * 2 + ["getppid"]
     assert second[0][3][1][0] == -100 and second[0][4][1][0] == (3,)
-    assert second[0][6] == ("getppid", (), os.getpid())
+    assert second[0][6][:3] == ("getppid", (), os.getpid())
     assert len(plan.steps) == 4  # the plan itself is as it was
 
 

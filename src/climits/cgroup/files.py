@@ -268,9 +268,5 @@ def pick(data: bytes, key: bytes) -> "int | None":
         data: what the file holds.
         key: the key and the space behind it.
     """
-    at = 0 if data.startswith(key) else data.find(b"\n" + key) + 1
-    if at == 0 and not data.startswith(key):
-        return None
-    at += len(key)
-    end = data.find(b"\n", at)
-    return int(data[at : end if end >= 0 else None])
+    _, found, rest = (b"\n" + data).partition(b"\n" + key)
+    return int(rest.partition(b"\n")[0]) if found else None

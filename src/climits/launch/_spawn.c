@@ -19,8 +19,9 @@
  *   spawn(steps, paths, argv, envp, flags, cgroup_fd, sigmask) -> (pid, pidfd)
  *   signalfd(sigmask) -> fd
  *
- * Each step is (name, args, expect): args a tuple of int, None (NULL), bytes (a pointer to them)
- * or (k,) (the result of step k); expect None, or the one result that is not a failure.
+ * Each step is (name, args, expect) or more: args a tuple of int, None (NULL), bytes (a pointer to
+ * them) or (k,) (the result of step k); expect None, or the one result that is not a failure; what
+ * follows is for those who explain a failure.
  * sigmask: bit N-1 stands for signal N; for spawn, -1 keeps the caller's mask.
  * On failure spawn raises OSError with the attribute `step`: an index into steps, len(steps) for
  * execve, -1 for the clone itself.
@@ -225,13 +226,14 @@ static int read_arg(struct step *s, int i, int j, PyObject *arg) {
 }
 
 static int read_step(struct step *s, int i, PyObject *item) {
-    PyObject *name, *args, *expect;
+    PyObject *name, *args, *expect, *purpose;
     memset(s, 0, sizeof *s);
     if (!PyTuple_Check(item)) {
         PyErr_Format(PyExc_TypeError, "step %d is not a tuple", i);
         return -1;
     }
-    if (!PyArg_ParseTuple(item, "UO!O;a step is (name, args, expect)", &name, &PyTuple_Type, &args, &expect))
+    if (!PyArg_ParseTuple(item, "UO!O|O;a step is (name, args, expect, purpose)", &name,
+                          &PyTuple_Type, &args, &expect, &purpose))
         return -1;
     size_t k = 0, known = sizeof known_calls / sizeof *known_calls;
     while (k < known && PyUnicode_CompareWithASCIIString(name, known_calls[k].name)) k++;

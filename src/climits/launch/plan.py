@@ -59,7 +59,7 @@ class Plan:
     """The steps of a child and the program it becomes.
 
     Attributes:
-        steps: list[Step], in order.
+        calls: list of (name, args, expect, purpose), in order, as `_spawn` takes them.
         paths: files to try to execute, in order, as execvp would.
         argv, envp: of the program.
         clone_flags: namespaces and the like.
@@ -71,7 +71,7 @@ class Plan:
     def __init__(
         self, argv: "Sequence[bytes]", envp: "Sequence[bytes]", paths: "Sequence[bytes]"
     ) -> None:
-        self.steps: list[Step] = []
+        self.calls: list[tuple[str, tuple[Arg, ...], int | None, str]] = []
         self.argv, self.envp, self.paths = tuple(argv), tuple(envp), tuple(paths)
         self.clone_flags = 0
         self.cgroup: NamedFd | None = None
@@ -81,8 +81,8 @@ class Plan:
         self, call: str, *args: "Arg", purpose: str = "", expect: "int | None" = None
     ) -> tuple[int]:
         """Add a step; what is returned stands for its result in later steps."""
-        self.steps.append(Step(call, args, purpose or call, expect))
-        return (len(self.steps) - 1,)
+        self.calls.append((call, args, expect, purpose or call))
+        return (len(self.calls) - 1,)
 
     def open_and_write(self, directory: int, file: str, text: str, purpose: str) -> None:
         """Add the three steps of a write into a file of the kernel."""
@@ -161,11 +161,12 @@ class Plan:
             raise ValueError("embedded null byte in a directory")
         self.call("chdir", path, purpose=f"change to {directory}")
 
-    # -- reading it --------------------------------------------------------------------------
+    # -- reading it ---------------------------------------------------------------------------
 
-    def table(self) -> "tuple[tuple[str, tuple[Arg, ...], int | None], ...]":
-        """The steps as `_spawn` takes them."""
-        return tuple((s.call, s.args, s.expect) for s in self.steps)
+    @property
+    def steps(self) -> list[Step]:
+        """The calls, in order, for those who print or explain them."""
+        return [Step(call, args, why, expect) for call, args, expect, why in self.calls]
 
 
 def candidates(command: str, search: "str | None") -> list[bytes]:

@@ -40,7 +40,7 @@ def spawn(plan: Plan) -> tuple[int, int]:
 
 def _run(plan: Plan) -> tuple[int, int]:
     return _spawn(
-        plan.table(),
+        tuple(plan.calls),
         plan.paths,
         plan.argv,
         plan.envp,
@@ -56,7 +56,7 @@ def _without_clone3(plan: Plan) -> Plan:
     other.clone_flags, other.sigmask = plan.clone_flags, plan.sigmask
     assert plan.cgroup is not None
     other.join_cgroup(plan.cgroup, "cgroup.procs")
-    shift = len(other.steps)
+    shift = len(other.calls)
     for step in plan.steps:
         args = tuple((a[0] + shift,) if isinstance(a, tuple) else a for a in step.args)
         other.call(step.call, *args, purpose=step.purpose, expect=step.expect)
