@@ -634,6 +634,7 @@ def test_freeze_and_thaw(hog):
     with climits.Process([hog, "burn", "60000"], memory="60M") as p:
         p.freeze()
         assert p.cgroup.freezer.is_frozen()
+        time.sleep(0.05 * PATIENCE)  # the last slice is accounted for after the freeze
         ran = p.cgroup.cpu_times()
         if ran is not None:
             time.sleep(0.05)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -13,12 +14,14 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import vm
 
 HERE = Path(__file__).parent
+Start = Callable[..., "subprocess.Popen[str]"]
 OLD, NEW = "6.1.", "6.12."  # with and without a memory controller on v1
 
 
@@ -175,6 +178,73 @@ def test_run_times_out(text: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().out.startswith("first\n")
 
 
+@pytest.fixture
+def stand_in(tmp_path: Path) -> Start:
+    """Start vm.py where qemu is shell text that is given; $mark is the end mark."""
+
+    def start(text: str, kernel: str = "9.9.") -> subprocess.Popen[str]:
+        make_kernel(tmp_path / "kernels", "9.9.0")
+        programs = tmp_path / "bin"
+        programs.mkdir()
+        find_mark = "for word; do case $word in /proc/self/fd/*) break ;; esac; done; mark=$("
+        find_mark += 'grep -ao "vm-end-[0-9a-f]*" "$word")'
+        for name, lines in (("busybox", ""), ("qemu-system-x86_64", f"{find_mark}\n{text}\n")):
+            (programs / name).write_text(f"#!/bin/sh\n{lines}")
+            (programs / name).chmod(0o755)
+        environ = {"PATH": f"{programs}:{os.environ['PATH']}", "CLIMITS_VM_CACHE": str(tmp_path)}
+        argv = [sys.executable, str(HERE / "vm.py"), "--kernel", kernel, "--", "true"]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(argv, env=environ, stdout=pipe, stderr=pipe, text=True)
+
+    return start
+
+
+def test_main_returns_the_status(stand_in: Start) -> None:
+    process = stand_in('echo hello; echo "$mark 200"')
+    assert process.communicate(timeout=20) == ("hello\n", "")
+    assert process.returncode == 200
+
+
+def test_main_without_the_kernel(stand_in: Start) -> None:
+    process = stand_in("", "9.8.")
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (125, "")
+    assert re.fullmatch(r"vm\.py: no kernel 9\.8\.\* in \S+: run \S+/kernels\.sh\n", err)
+
+
+def test_main_whose_output_nobody_reads(stand_in: Start) -> None:
+    process = stand_in("exec yes")
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(20) == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_main_ends_the_machine_when_told_to_stop(stand_in: Start, number: int) -> None:
+    process = stand_in("echo $$; exec sleep 100")
+    assert process.stdout is not None
+    machine = int(process.stdout.readline())
+    process.send_signal(number)
+    assert process.communicate(timeout=20) == ("", "")
+    assert process.returncode == 128 + number
+    with pytest.raises(ProcessLookupError):
+        os.kill(machine, 0)
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv")
+def test_main_that_is_killed_takes_the_machine_along(stand_in: Start) -> None:
+    process = stand_in("echo $$; exec sleep 100")
+    assert process.stdout is not None
+    stat = Path(f"/proc/{int(process.stdout.readline())}/stat")
+    process.kill()
+    process.communicate(timeout=20)  # not before the machine, which has the other ends
+    until = time.monotonic() + 5
+    while stat.exists() and stat.read_text().split()[2] not in "ZX":
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
 # -- kernels.sh, with stand-ins for apt -------------------------------------------------------
 
 
@@ -288,7 +358,7 @@ def start(*words: str, kernel: str = OLD) -> subprocess.Popen[bytes]:
         vm.Kernel.find(kernel, vm.cache_dir() / "kernels")
     except vm.VMError as error:
         pytest.skip(str(error))
-    argv = [sys.executable, str(HERE / "vm.py"), "--timeout", "120", "--kernel", kernel, *words]
+    argv = [sys.executable, str(HERE / "vm.py"), "--timeout", "90", "--kernel", kernel, *words]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 

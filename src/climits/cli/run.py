@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 
 USAGE = "climits run [OPTIONS] [--] COMMAND [ARGUMENTS]"
 EPILOG = """\
-Sizes: bytes, or a number with K, M, G or T (powers of 1024). Exit status: the command's own,
-128+N when signal N ended it (137 after an OOM kill), 124 timed out, 125 climits failed, 126 not
-executable, 127 not found.
+Sizes: bytes, or a number with K, M, G or T (powers of 1024).
+
+Exit status: the command's own; 128+N when signal N ended it (137 after an OOM
+kill); 124 timed out, 125 climits failed, 126 not executable, 127 not found.
 
 examples:
   climits run --memory 60M -- ./app
