@@ -165,13 +165,13 @@ def test_help_names_every_option(name):
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_the_lines_of_help_fit_a_terminal(name, monkeypatch, capsys):
+def test_the_lines_of_help_fit_a_terminal(name, monkeypatch, capfd):
     monkeypatch.setenv("COLUMNS", "80")
     assert main.dispatch([name, "--help"]) == 0
-    out, err = capsys.readouterr()
+    out, err = capfd.readouterr()
     assert err == "" and all(len(line) <= 100 for line in out.splitlines())
     assert main.dispatch(["help", name]) == 0
-    assert capsys.readouterr().out == out
+    assert capfd.readouterr().out == out
 
 
 def test_argparse_and_the_small_loop_read_alike():
@@ -187,22 +187,22 @@ def test_argparse_and_the_small_loop_read_alike():
 # ---- the command itself --------------------------------------------------------------------
 
 
-def test_without_a_command_the_usage_is_shown(capsys):
+def test_without_a_command_the_usage_is_shown(capfd):
     assert main.dispatch([]) == 125
-    out, err = capsys.readouterr()
+    out, err = capfd.readouterr()
     assert out == "" and err.startswith("usage: climits COMMAND")
     for argv in (["-h"], ["--help"], ["help"]):
         assert main.dispatch(argv) == 0
-        assert capsys.readouterr().out == err
+        assert capfd.readouterr().out == err
     assert all(name in err and text in err for name, (_, text) in main.COMMANDS.items())
 
 
 @pytest.mark.parametrize("argv", [["version"], ["--version"]])
-def test_version(argv, capsys):
+def test_version(argv, capfd):
     import climits
 
     assert main.dispatch(argv) == 0
-    assert capsys.readouterr().out == f"climits {climits.__version__}\n"
+    assert capfd.readouterr().out == f"climits {climits.__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -227,9 +227,9 @@ def test_an_unknown_command(name, hint):
         (InvalidValueError("it\nfailed"), "climits: it failed\n"),
     ],
 )
-def test_an_error_is_told_in_one_line(error, text, capsys):
+def test_an_error_is_told_in_one_line(error, text, capfd):
     main.complain(error)
-    assert capsys.readouterr() == ("", text)
+    assert capfd.readouterr() == ("", text)
 
 
 def test_help_requested_is_no_error_of_climits():

@@ -215,6 +215,10 @@ class Directory:
 
     def _error(self, action: str, name: str, e: OSError, value: object = None) -> CgroupError:
         path = f"{self.path}/{name}"
+        if self.fd < 0:
+            return CgroupGoneError(
+                f"{action}: {path}: given back already", path=path, errno=e.errno
+            )
         if e.errno == errno.ENOENT and self.fd >= 0 and self.is_gone():
             return CgroupGoneError(
                 f"{action}: {path}: the cgroup was removed", path=path, errno=e.errno

@@ -267,10 +267,13 @@ class Cgroup:
         self.close()
 
     def remove_made(self) -> None:
-        """Remove what of it was made here, which must be empty, and give the descriptors back."""
+        """Remove what of it was made here and give the descriptors back.
+
+        What moved itself out of the tracking cgroup alone, and still is in another part, is killed.
+        """
         for part in reversed(self.parts):  # memory's last: see leftovers.sweep
             if part.made:
-                placement.remove(part)
+                placement.remove(part, kill=True)
         self.close()
 
     def close(self) -> None:

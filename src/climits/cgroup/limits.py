@@ -121,6 +121,8 @@ def make_limits(
             value=cpus,
             hint="write the number of CPUs, such as 1.5",
         )
+    if cpuset is not None and not cpuset.strip():
+        raise InvalidValueError("cpuset: empty", value=cpuset, hint="write CPUs such as 0-1,3")
     return Limits(wish, pids, cpus, cpuset)
 
 

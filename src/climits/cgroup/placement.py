@@ -59,7 +59,9 @@ def check_name(name: str, *, what: str = "name") -> str:
         cause = "the kernel has a file of that name in each cgroup"
     if cause:
         raise InvalidValueError(
-            f"{what}: {name!r}: {cause}", value=name, hint="the parent chooses where it is made"
+            f"{what}: {name!r}: {cause}",
+            value=name,
+            hint="a plain name; the parent says where it is made",
         )
     return name
 
@@ -340,8 +342,13 @@ def _enable(directory: Directory, controllers: tuple[str, ...]) -> None:
 # ---- removing ------------------------------------------------------------------------------
 
 
-def remove(part: Part, timeout: float = 10.0) -> None:
+def remove(part: Part, timeout: float = 10.0, *, kill: bool = False) -> None:
     """Remove one part and what is below it.
+
+    Args:
+        part: which one.
+        timeout: seconds to try for.
+        kill: end what still runs in it.
 
     Raises:
         CgroupError: something still lives in it after `timeout` seconds.
@@ -352,6 +359,8 @@ def remove(part: Part, timeout: float = 10.0) -> None:
     deadline = time.monotonic() + timeout
     pause = 0.0001
     while not files.remove(path):
+        if kill and part.directory.pids():
+            part.hierarchy.freezer(part.directory).kill(timeout)
         for child in part.directory.children():  # made by the program inside its own cgroup
             try:
                 remove(Part(part.hierarchy, part.directory.child(child), made=True), timeout)

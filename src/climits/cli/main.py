@@ -4,6 +4,7 @@ import os
 import sys
 
 from ..errors import ClimitsError, InvalidValueError
+from . import bundle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +35,17 @@ Try: climits run --memory 60M -- COMMAND
 
 def main() -> "NoReturn":
     """Run the command line and exit with its status."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except (
+            OSError
+        ):  # closed: or our own files would take its number, and the output meant for it
+            os.open(os.devnull, os.O_RDWR)
     try:
         status = dispatch(sys.argv[1:])
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except ClimitsError as e:
         status = FAILED
         complain(e)
@@ -44,11 +53,13 @@ def main() -> "NoReturn":
         status = FAILED  # whoever reads us has gone: nobody to tell
     except KeyboardInterrupt:
         status = 130
+    except Exception as e:  # a fault of climits or of the system, never the command's status
+        status = FAILED
+        complain(e)
+    if status == 0 and sys.argv[1:2] == ["run"]:
+        bundle.save()
     # Everything is written and cleaned up: tearing the interpreter down would only cost time.
-    try:
-        sys.stderr.flush()
-    finally:
-        os._exit(status)
+    os._exit(status)
 
 
 def dispatch(argv: list[str]) -> int:
@@ -61,7 +72,7 @@ def dispatch(argv: list[str]) -> int:
         ClimitsError: it failed; nothing is left behind.
     """
     if not argv:
-        sys.stderr.write(_usage())
+        os.write(2, _usage().encode())
         return FAILED
     name, rest = argv[0], argv[1:]
     if name in ("-h", "--help", "help"):
@@ -94,12 +105,15 @@ def dispatch(argv: list[str]) -> int:
 
 def complain(error: BaseException) -> None:
     """Tell an error in one line on standard error."""
+    if not isinstance(error, ClimitsError):
+        error = ClimitsError(f"{type(error).__name__}: {error}", hint="this is a fault: report it")
     hint = getattr(error, "hint", None)
     text = " ".join(f"climits: {error}".split("\n"))
+    line = f"{text}; hint: {hint}\n" if hint else f"{text}\n"
     try:
-        sys.stderr.write(f"{text}; hint: {hint}\n" if hint else f"{text}\n")
+        os.write(2, line.encode(errors="backslashreplace"))
     except OSError:
-        pass  # standard error is closed
+        pass  # nobody reads it
 
 
 def _usage() -> str:

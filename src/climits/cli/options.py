@@ -127,6 +127,6 @@ def _number(flag: str, text: str, kind: str) -> "int | float":
 def _unknown(flag: str, known: "dict[str, str]") -> InvalidValueError:
     import difflib  # 4 ms, for errors only
 
-    close = difflib.get_close_matches(flag, known, 1, 0.6)
+    close = difflib.get_close_matches(flag, known, 1, 0.75)
     hint = f"did you mean {close[0]}?" if close else "see --help; the command goes after --"
     return InvalidValueError(f"unknown option {flag}", value=flag, hint=hint)

@@ -50,31 +50,33 @@ def main(values: "dict[str, Any]", command: list[str]) -> int:
         )
     timeout = parse_duration(values["timeout"], what="timeout") if "timeout" in values else None
     kill_after = parse_duration(values.get("kill_after", 5.0), what="kill-after")
-    spec = Spec(
-        command,
-        cwd=values.get("chdir"),
-        env=_environment(values.get("env", ()), bool(values.get("clear_env"))),
-        close_fds=False,  # what the shell opened for the command is the command's
-        **{name: values[name] for name in _SPEC if name in values},
-    )
-    if values.get("explain"):
-        from .explain import explain
-
-        explain(spec)
-        return 0
-    outputs = _outputs(values)
-    relay = Relay()
+    outputs = [] if values.get("explain") else _outputs(values)
     try:
+        spec = Spec(
+            command,
+            cwd=values.get("chdir"),
+            env=_environment(values.get("env", ()), bool(values.get("clear_env"))),
+            close_fds=False,  # what the shell opened for the command is the command's
+            **{name: values[name] for name in _SPEC if name in values},
+        )
+        if values.get("explain"):
+            from .explain import explain
+
+            explain(spec)
+            return 0
+        relay = Relay()
         result = _run(spec, relay, timeout, kill_after, bool(values.get("verbose")))
     except ClimitsError as e:
         for fd in outputs:
-            _write_json(fd, _not_started(spec, e))
+            _write_json(fd, _not_started(command, e))
         complain(e)
         return _status(e)
     finally:
         placement.release_parents()
     for fd in outputs:
         _write_json(fd, result)
+    if result.error:
+        _tell(result.error)
     if not values.get("quiet"):
         from ..program.verdict import summarize
 
@@ -100,6 +102,8 @@ def _run(
             process.stop(number)
         else:
             process.send_signal(number)
+
+    relay.turn(process.pidfd, pass_on, first=True)
 
     def at_pause() -> None:
         memory = process.cgroup.memory
@@ -158,7 +162,7 @@ def _write_json(fd: int, result: Result) -> None:
     import json  # 6 ms, and only for those who ask
 
     data = (json.dumps(result.as_dict(), ensure_ascii=False) + "\n").encode(
-        "utf-8", "surrogateescape"
+        "utf-8", "backslashreplace"
     )
     try:
         while data:
@@ -173,9 +177,9 @@ def _status(error: ClimitsError) -> int:
     return NOT_EXECUTABLE if isinstance(error, CommandNotExecutableError) else FAILED
 
 
-def _not_started(spec: Spec, error: ClimitsError) -> Result:
+def _not_started(command: list[str], error: ClimitsError) -> Result:
     return Result(
-        command=spec.args, verdict="failed-to-start", exit_status=_status(error), error=str(error)
+        command=command, verdict="failed-to-start", exit_status=_status(error), error=str(error)
     )
 
 

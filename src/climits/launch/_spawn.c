@@ -81,7 +81,7 @@ struct child {
     char **paths, **argv, **envp;
     uint64_t mask;   /* the new program's signal mask */
     uint64_t caught; /* signals to put back to their default */
-    volatile int failed_step, failed_errno;
+    volatile int failed_step, failed_errno, began;
 };
 
 struct clone3_args {
@@ -115,6 +115,7 @@ static int run_child(void *arg) {
     struct kernel_sigaction dfl = {0};
     long error = -ENOENT;
 
+    c->began = 1;
     for (int sig = 1; sig <= NSIG_KERNEL; sig++)
         if (c->caught >> (sig - 1) & 1)
             call(SYS_rt_sigaction, sig, (long)&dfl, 0, sizeof dfl.mask, 0);
@@ -180,14 +181,14 @@ static uint64_t caught_signals(void) {
     return caught;
 }
 
-static long start(struct child *c, uint64_t flags, int cgroup_fd, int64_t mask, int *pidfd) {
+static long start(struct child *c, uint64_t flags, int cgroup_fd, uint64_t mask, int *pidfd) {
     char stack[CHILD_STACK] __attribute__((aligned(16)));
     uint64_t old;
     long pid, dumpable = call(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0);
 
     flags |= CLONE_VM | CLONE_VFORK | CLONE_PIDFD;
     set_mask(~0ULL, &old);
-    c->mask = mask < 0 ? old : (uint64_t)mask;
+    c->mask = mask == ~0ULL ? old : mask; /* no mask has SIGKILL, so that one is free */
     c->caught = caught_signals(); /* after blocking: handlers belong to the whole process */
     if (cgroup_fd >= 0) {
         struct clone3_args args = {
@@ -198,6 +199,12 @@ static long start(struct child *c, uint64_t flags, int cgroup_fd, int64_t mask, 
     } else {
         pid = clone(run_child, stack + sizeof stack, (int)(flags | SIGCHLD), c, pidfd);
         if (pid < 0) pid = -errno;
+    }
+    /* In a cgroup that was once killed through cgroup.kill, or from one, a child of
+     * CLONE_INTO_CGROUP is killed at birth (6.18): the caller then joins by a write. */
+    if (pid > 0 && cgroup_fd >= 0 && !c->began) {
+        c->failed_errno = ECANCELED;
+        c->failed_step = AT_CLONE;
     }
     if (pid > 0 && c->failed_step != NO_FAILURE)
         while (call(SYS_wait4, pid, 0, __WALL, 0, 0) == -EINTR) {}
@@ -277,12 +284,12 @@ static PyObject *raise_failure(const struct child *c) {
 static PyObject *spawn(PyObject *self, PyObject *args) {
     PyObject *steps, *paths, *argv, *envp, *result = NULL;
     unsigned long long flags;
-    long long mask;
+    unsigned long long mask;
     int cgroup_fd, pidfd = -1;
     struct child c = {.failed_step = NO_FAILURE};
     (void)self;
 
-    if (!PyArg_ParseTuple(args, "O!O!O!O!KiL", &PyTuple_Type, &steps, &PyTuple_Type, &paths,
+    if (!PyArg_ParseTuple(args, "O!O!O!O!KiK", &PyTuple_Type, &steps, &PyTuple_Type, &paths,
                           &PyTuple_Type, &argv, &PyTuple_Type, &envp, &flags, &cgroup_fd, &mask))
         return NULL;
     c.count = (int)PyTuple_Size(steps);

@@ -17,10 +17,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_HUP, _INT, _QUIT, _USR1, _USR2, _TERM = 1, 2, 3, 10, 12, 15
+_HUP, _INT, _QUIT, _USR1, _USR2, _ALRM, _TERM = 1, 2, 3, 10, 12, 14, 15
 _CHLD, _CONT, _STOP, _TSTP, _TTIN, _TTOU = 17, 18, 19, 20, 21, 22
 
-RELAYED = (_HUP, _INT, _QUIT, _USR1, _USR2, _TERM, _CONT)
+RELAYED = (_HUP, _INT, _QUIT, _USR1, _USR2, _ALRM, _TERM, _CONT)
 #: Those by which somebody asks for the end.
 ENDING = (_INT, _QUIT, _TERM)
 _WATCHED = (*RELAYED, _CHLD, _TSTP)
@@ -39,6 +39,8 @@ class Relay:
 
     def __init__(self) -> None:
         """Block the signals in this thread, which must be the only one."""
+        # Ignored, as some daemons leave it, the kernel would reap the program for us.
+        _signal.signal(_CHLD, _signal.SIG_DFL)
         old = _signal.pthread_sigmask(_signal.SIG_BLOCK, _WATCHED)
         self.sigmask = _mask(old)
         # One that was ignored when we were started (nohup, or & without job control) stays so.
@@ -51,12 +53,13 @@ class Relay:
                 return number
         return None
 
-    def turn(self, pidfd: int, send: "Callable[[int], None]") -> None:
+    def turn(self, pidfd: int, send: "Callable[[int], None]", *, first: bool = False) -> None:
         """Deal with what waits.
 
         Args:
             pidfd: of the program.
             send: passes a signal on to it.
+            first: the program has just started, and what the terminal sent may have come before.
         """
         stop = 0
         for number, code in self._read():
@@ -66,7 +69,7 @@ class Relay:
                 if code != _SI_KERNEL:
                     send(_TSTP)
                 stop = _TSTP
-            elif code != _SI_KERNEL:
+            elif code != _SI_KERNEL or first:
                 send(number)
         if stop:
             self._stop_too(stop, pidfd)

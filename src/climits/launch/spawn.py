@@ -7,8 +7,9 @@ from ._spawn import spawn as _spawn
 from .plan import Plan
 
 # clone3 may be missing (before 5.3), too old for CLONE_INTO_CGROUP (before 5.7: E2BIG or EINVAL),
-# or refused by a seccomp filter (ENOSYS in Docker's, EPERM in others').
-_NO_CLONE3 = (errno.ENOSYS, errno.EINVAL, errno.E2BIG, errno.EPERM)
+# or refused by a seccomp filter (ENOSYS in Docker's, EPERM in others').  ECANCELED is _spawn's own:
+# the child was killed at birth.
+_NO_CLONE3 = (errno.ENOSYS, errno.EINVAL, errno.E2BIG, errno.EPERM, errno.ECANCELED)
 
 
 def spawn(plan: Plan) -> tuple[int, int]:

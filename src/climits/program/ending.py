@@ -5,7 +5,7 @@ import os
 
 from ..cgroup.layout import current
 from ..cgroup.leftovers import sweep
-from ..errors import CgroupGoneError
+from ..errors import CgroupGoneError, ClimitsError
 from ..records import Evidence, MemoryEvents, MemoryUsage, Result
 from .verdict import LEAST_TO_START, exit_status, judge
 
@@ -41,9 +41,13 @@ def forget(process: "Process") -> None:
 
 def _end_all() -> None:
     for process in list(_live.values()):
-        if process.owner == os.getpid():  # a fork ends its own only
+        if process.owner != os.getpid():
+            continue  # a fork ends its own only
+        try:
             process.kill()
             process.wait()
+        except ClimitsError:
+            pass  # the others must end too
 
 
 def collect(process: "Process", status: int, duration: float) -> Result:

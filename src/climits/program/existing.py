@@ -9,7 +9,9 @@ from .spec import Spec
 
 
 def use_existing(spec: Spec) -> Cgroup:
-    """The cgroup that `spec.root` names; where it does not track, one of our own beside it.
+    """The cgroup that `spec.root` names, with one of our own beside it for tracking.
+
+    On a unified host there is but one hierarchy: the program is then followed by its pid alone.
 
     Raises:
         CgroupGoneError: it is not there.
@@ -19,14 +21,15 @@ def use_existing(spec: Spec) -> Cgroup:
     parts: list[Part] = []
     missing = []
     for hierarchy, controllers in spec.hierarchies:
+        if not controllers:  # for tracking only: ours alone, so that only ours is killed
+            missing.append((hierarchy, controllers))
+            continue
         try:
             directory = Directory(hierarchy.directory_path(spec.root))
             parts.append(Part(hierarchy, directory, made=False))
         except CgroupGoneError as e:
-            if controllers:
-                e.hint = "make it first, or leave root out to have one made"
-                raise
-            missing.append((hierarchy, controllers))
+            e.hint = "make it first, or leave root out to have one made"
+            raise
     if missing:
         parts += placement.make(missing, spec.parent, spec.made_up_name())
     group = Cgroup(spec.root, parts)

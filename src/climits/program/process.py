@@ -13,7 +13,7 @@ import time
 from ..cgroup import placement
 from ..cgroup.group import Cgroup
 from ..cgroup.limits import kernel_kills_group, make_limits
-from ..errors import CgroupExistsError, LaunchError
+from ..errors import CgroupError, CgroupExistsError, LaunchError
 from ..launch.spawn import spawn
 from ..records import MemoryEvents
 from ..units import format_size
@@ -89,7 +89,7 @@ class Process:
         self.pidfd = self.oom_fd = -1
         self.timed_out = self.stopped = False
         self.on_pause: Callable[[], None] | None = None
-        self._lock = _thread.allocate_lock()
+        self._lock = _thread.RLock()  # a signal handler may come back
         self.pipes: Pipes | None = None
         self.pump: Pump | None = None
         self.stdin: Any = None
@@ -136,9 +136,8 @@ class Process:
             group = Cgroup.make(spec.name, spec.limits, spec.hierarchies, spec.parent)
         else:
             group = _make_with_new_name(spec)
-        # In a cgroup that we did not make, and that was not empty, others live too.
-        tracker = group.tracker
-        self.shared = not tracker.made and bool(tracker.directory.pids())
+        # In a cgroup that we did not make others live too, now or later.
+        self.shared = not group.tracker.made
         return group
 
     def _launch(self, sigmask: int) -> None:
@@ -212,23 +211,23 @@ class Process:
 
     def stop(self, number: int) -> None:
         """Ask it to end, with a signal.  The verdict will be `stopped`."""
-        if self.returncode is None:
-            self.stopped = True
-        self.send_signal(number)
+        with self._lock:
+            if self.returncode is None:
+                self.stopped = True
+                self.send_signal(number)
 
     def kill(self) -> None:
         """SIGKILL everything in its cgroup.  The verdict will be `stopped`."""
-        if self.returncode is None:
-            self.stopped = True
-            self.kill_all()
+        with self._lock:
+            if self.returncode is None:
+                self.stopped = True
+                self.kill_all()
 
     def kill_all(self) -> None:
         """As kill, for those who have a verdict of their own."""
-        if self.shared:  # others live in the cgroup: the program alone is ours
-            self.send_signal(_SIGKILL)
-            return
         self.send_signal(_SIGKILL)
-        self.cgroup.kill()
+        if not self.shared:  # else others live in the cgroup: the program alone is ours
+            self.cgroup.kill()
 
     # -- waiting -----------------------------------------------------------------------------
 
@@ -313,6 +312,9 @@ class Process:
             while self.returncode is None:
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
+                    self.turn(0.0, pump)  # it may have ended while we were stopped
+                    if self.returncode is not None:
+                        break
                     self.timed_out = True
                     if asked:
                         self.kill_all()
@@ -324,8 +326,12 @@ class Process:
                 if self.turn(left, pump, wake) and on_wake:
                     on_wake()
         except BaseException:
-            self.kill()
-            self.wait()
+            try:
+                self.kill()
+                self.wait()
+            finally:
+                if self.pipes:
+                    self.pipes.close()
             raise
         assert self.result is not None
         if pump is not None:
@@ -341,6 +347,18 @@ class Process:
         """
         if self.returncode is not None:
             return False
+        try:
+            return self._wait_once(timeout, pump, wake)
+        except ChildProcessError:
+            self._finish()  # somebody else has reaped it
+            return False
+        except (OSError, ValueError):
+            with self._lock:  # another thread was faster, and has given the pidfd back
+                if self.returncode is None:
+                    raise
+            return False
+
+    def _wait_once(self, timeout: "float | None", pump: "Pump | None", wake: int) -> bool:
         if timeout is None and pump is None and self.oom_fd < 0 and wake < 0:
             os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT)  # nothing else to watch
             self._finish()
@@ -383,17 +401,23 @@ class Process:
         with self._lock:
             if self.returncode is not None:
                 return
-            _, status = os.waitpid(self.pid, 0)
+            try:
+                _, status = os.waitpid(self.pid, 0)
+            except ChildProcessError:
+                status = 0  # somebody else has reaped it: as subprocess, take the best
             duration = time.monotonic() - self._t0
-            os.close(self.pidfd)
-            self.pidfd = -1
-        try:
-            self.result = _ending().collect(self, status, duration)
-        finally:
-            self._close_oom()
-            self.returncode = os.waitstatus_to_exitcode(status)
-            _ending().forget(self)
-            self._remove_cgroup()
+            try:
+                self.result = _ending().collect(self, status, duration)
+            finally:
+                self._close_oom()
+                os.close(self.pidfd)
+                self.pidfd = -1
+                self.returncode = os.waitstatus_to_exitcode(status)
+                _ending().forget(self)
+            try:
+                self._remove_cgroup()
+            except CgroupError as e:  # what is known of the run is worth more
+                self.result = self.result.replace(error=str(e))
 
     def _remove_cgroup(self) -> None:
         if self.spec.keep:

@@ -50,6 +50,10 @@ def run(
         if options.get("stdin") is not None:
             raise InvalidValueError("input does not go with stdin")
         options["stdin"] = PIPE
+        if isinstance(input, str) and not any(map(options.get, ("text", "encoding", "errors"))):
+            raise InvalidValueError(
+                "input is text, but the pipes carry bytes", hint="give text=True"
+            )
     limit = None if timeout is None else parse_duration(timeout, what="timeout")
     grace = parse_duration(kill_after, what="kill_after")
     process = Process(args, **options)

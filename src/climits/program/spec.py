@@ -256,6 +256,12 @@ def _identity(
                 raise InvalidValueError(
                     f"user: {user}: no such user", value=user, hint="write a user name or a number"
                 ) from None
+            if group is None:
+                raise InvalidValueError(
+                    f"user: {user}: no such user, so its group is not known",
+                    value=user,
+                    hint="give a group too",
+                ) from None
             uid, groups = int(user), []
     if group is not None:
         gid = _gid(group)
