@@ -89,8 +89,8 @@ def measure(options):
     failed = next((row for row in every if row.name == _REFERENCE and row.run is None), None)
     if failed:
         sys.exit(f"command: climits does not run: {failed.reason}")
-    lines = common.compare(every, _REFERENCE, options, scale=1e3, unit="ms")
-    report.add(common.table(*lines) + check_byte_code())
+    compared = common.compare(every, _REFERENCE, options, scale=1e3, unit="ms")
+    report.add(common.table(*compared) + check_byte_code())
     report.end()
 
 

@@ -114,7 +114,7 @@ def compare(rows, reference, options, *, scale, unit, shown=None):
         shown: names of the rows to return; None: all.
 
     Returns:
-        (headings, lines of cells) for `table`.
+        (headings, lines of cells, reasons of what was not run) for `table`.
     """
     headings = [
         "what", f"back to back ({unit})", "p10-p90", "ratio", f"isolated ({unit})", "p10-p90",
@@ -123,12 +123,13 @@ def compare(rows, reference, options, *, scale, unit, shown=None):
     subjects = {row.name: row.run for row in rows if row.run is not None}
     tight = sample(subjects, options.rounds, seed=options.seed)
     apart = sample(subjects, options.isolated, options.idle / 1000, seed=options.seed)
-    lines = []
+    lines, reasons = [], []
     for row in rows:
         if shown is not None and row.name not in shown:
             continue
         if row.run is None:
-            lines.append([row.name, f"not run: {row.reason}", *[""] * 5, row.target, ""])
+            lines.append([row.name, "not run", *[""] * 5, row.target, ""])
+            reasons.append(f"{row.name}: {row.reason}")
             continue
         cells, verdicts = [row.name], []
         for times in (tight, apart):
@@ -144,7 +145,7 @@ def compare(rows, reference, options, *, scale, unit, shown=None):
                 verdicts.append(row.holds(ratio))
         mark = verdicts[0] if len(set(verdicts)) == 1 else " / ".join(verdicts)
         lines.append([*cells, row.target, mark])
-    return headings, lines
+    return headings, lines, reasons
 
 
 # ---- reporting ---------------------------------------------------------------------------------
@@ -157,16 +158,16 @@ def number(value):
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def table(headings, lines):
-    """A Markdown table whose source is readable too."""
+def table(headings, lines, reasons=()):
+    """A Markdown table whose source is readable too, and below it why something was not run."""
     widths = [max(len(str(line[i])) for line in [headings, *lines]) for i in range(len(headings))]
 
     def render(cells):
         return "| " + " | ".join(str(c).ljust(w) for c, w in zip(cells, widths, strict=True)) + " |"
 
-    return "\n".join(
-        [render(headings), "|" + "|".join("-" * (w + 2) for w in widths) + "|", *map(render, lines)]
-    )
+    rule = "|" + "|".join("-" * (w + 2) for w in widths) + "|"
+    text = "\n".join([render(headings), rule, *map(render, lines)])
+    return text + "".join(f"\n\nnot run: {reason}" for reason in reasons)
 
 
 class Report:

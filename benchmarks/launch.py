@@ -174,14 +174,14 @@ def compare(options, hand, *, with_preexec):
     else:
         rows.append(common.Row(shell, None, reason="cgroup v1 only"))
     unit = {"scale": 1e6, "unit": "us"}
-    headings, lines = common.compare(rows, _REFERENCE, options, **unit)
+    headings, lines, reasons = common.compare(rows, _REFERENCE, options, **unit)
     if with_preexec:
         # Apart from the others, which would pay for it: after a fork each page of the parent is
         # copied when it is next written to, and the kernel's lock stays slow for a while.
         name = "by hand: preexec_fn writes to cgroup.procs"
         pair = [common.Row(_REFERENCE, bare), common.Row(name, hand.preexec)]
         lines += common.compare(pair, _REFERENCE, options, shown=(name,), **unit)[1]
-    return common.table(headings, lines)
+    return common.table(headings, lines, reasons)
 
 
 def measure(options):

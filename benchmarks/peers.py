@@ -39,7 +39,7 @@ def try_out(commands, expect="", cwd="/"):
         expect: must stand in what they print.
 
     Raises:
-        NotHere: one fails; the text is the last line that it printed.
+        NotHere: one fails; the text is the line of what it printed that seems to say why.
     """
     printed = ""
     for argv in commands:
@@ -49,14 +49,16 @@ def try_out(commands, expect="", cwd="/"):
         )  # fmt: skip
         printed += done.stdout
         if done.returncode:
-            raise NotHere(_last_line(printed) or f"{argv[0]}: exit status {done.returncode}")
+            raise NotHere(_cause(printed) or f"exit status {done.returncode}")
     if expect not in printed:
-        raise NotHere(_last_line(printed))
+        raise NotHere(_cause(printed))
 
 
-def _last_line(text):
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip().replace("|", "/")[:160] if lines else ""
+def _cause(text):
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    words = ("error", "critical", "cannot", "failed", "not available", "not permitted", "denied")
+    telling = [line for line in lines if any(word in line.lower() for word in words)]
+    return (telling or lines or [""])[-1]
 
 
 def climits(*argv):

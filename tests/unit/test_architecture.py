@@ -225,8 +225,8 @@ def test_every_module_has_a_docstring(path):
 
 
 @modules
-def test_no_module_is_longer_than_470_lines(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 470
+def test_no_module_is_longer_than_480_lines(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 480
 
 
 @modules

@@ -108,6 +108,8 @@ def _is_abandoned(directory: Directory) -> bool:
 def _in_use(path: str, part: Part) -> CgroupExistsError:
     mark = part.directory.get_mark(placement.MARK)
     who = "by somebody else"
+    if mark is None and time.time() - os.fstat(part.directory.fd).st_ctime < _START_TAKES:
+        who = "by climits, which is just starting there"
     if mark == placement.KEPT:
         who = "by a run that was told to keep it"
     elif (pid := placement.owner_pid(mark)) is not None:

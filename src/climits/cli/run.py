@@ -89,13 +89,8 @@ def _run(
 ) -> Result:
     if number := relay.pending():
         raise ClimitsError(f"not started: climits was asked to end (signal {number})")
-    process = Process.from_spec(spec, sigmask=relay.sigmask)
-    if verbose:
-        for part in process.cgroup.parts:
-            _tell(f"cgroup {part} ({part.directory.path})")
-        _tell(f"started pid {process.pid}: {' '.join(spec.args)}")
 
-    def pass_on(number: int) -> None:
+    def pass_on(process: Process, number: int) -> None:
         if verbose:
             _tell(f"passing signal {number} on")
         if number in ENDING:
@@ -103,7 +98,15 @@ def _run(
         else:
             process.send_signal(number)
 
-    relay.turn(process.pidfd, pass_on, first=True)
+    process = Process.from_spec(
+        spec,
+        sigmask=relay.sigmask,
+        on_launch=lambda p: relay.turn(p.pidfd, lambda n: pass_on(p, n), again=p.send_signal),
+    )
+    if verbose:
+        for part in process.cgroup.parts:
+            _tell(f"cgroup {part} ({part.directory.path})")
+        _tell(f"started pid {process.pid}: {' '.join(spec.args)}")
 
     def at_pause() -> None:
         memory = process.cgroup.memory
@@ -116,7 +119,7 @@ def _run(
         timeout,
         kill_after,
         wake=relay.fd,
-        on_wake=lambda: relay.turn(process.pidfd, pass_on),
+        on_wake=lambda: relay.turn(process.pidfd, lambda n: pass_on(process, n)),
         on_pause=at_pause,
     )
 

@@ -53,13 +53,19 @@ class Relay:
                 return number
         return None
 
-    def turn(self, pidfd: int, send: "Callable[[int], None]", *, first: bool = False) -> None:
+    def turn(
+        self,
+        pidfd: int,
+        send: "Callable[[int], None]",
+        again: "Callable[[int], None] | None" = None,
+    ) -> None:
         """Deal with what waits.
 
         Args:
             pidfd: of the program.
             send: passes a signal on to it.
-            first: the program has just started, and what the terminal sent may have come before.
+            again: passes on what the terminal sent too; for the first turn, since that may have
+                come before there was a program.
         """
         stop = 0
         for number, code in self._read():
@@ -69,8 +75,10 @@ class Relay:
                 if code != _SI_KERNEL:
                     send(_TSTP)
                 stop = _TSTP
-            elif code != _SI_KERNEL or first:
+            elif code != _SI_KERNEL:
                 send(number)
+            elif again:
+                again(number)
         if stop:
             self._stop_too(stop, pidfd)
 

@@ -73,15 +73,19 @@ class Process:
         self._start(Spec(args, **options))
 
     @classmethod
-    def from_spec(cls, spec: Spec, *, sigmask: int = -1) -> "Process":
-        """Start what a Spec describes; `sigmask` as in Plan."""
+    def from_spec(
+        cls, spec: Spec, *, sigmask: int = -1, on_launch: "Callable[[Process], None] | None" = None
+    ) -> "Process":
+        """Start what a Spec describes; `sigmask` as in Plan, `on_launch` called at once."""
         self = cls.__new__(cls)
-        self._start(spec, sigmask=sigmask)
+        self._start(spec, sigmask, on_launch)
         return self
 
     # -- starting ----------------------------------------------------------------------------
 
-    def _start(self, spec: Spec, *, sigmask: int = -1) -> None:
+    def _start(
+        self, spec: Spec, sigmask: int = -1, on_launch: "Callable[[Process], None] | None" = None
+    ) -> None:
         self.spec, self.args = spec, spec.args
         self.owner = os.getpid()
         self.returncode: int | None = None
@@ -113,6 +117,8 @@ class Process:
                 self.pipes.close()
             raise
         try:
+            if on_launch:
+                on_launch(self)
             if self.pipes:
                 self.pipes.close_child_ends()
                 self.stdin, self.stdout = self.pipes.stdin, self.pipes.stdout
