@@ -281,11 +281,13 @@ def read_file(path):
         os.close(fd)
 
 
-def _remove_cgroups():
+def _remove_cgroups(child):
+    """Remove what was made here, and what climits made for a child that was killed."""
     for point, _, _ in mounts():
-        for top in glob.glob(f"{glob.escape(point)}/{own_name()}*"):
-            for directory, _, _ in os.walk(top, topdown=False):
-                _remove_cgroup(directory)
+        for name in (f"{own_name()}*", f"climits/{own_name()}*", f"climits/*-{child}-*"):
+            for top in glob.glob(f"{glob.escape(point)}/{name}"):
+                for directory, _, _ in os.walk(top, topdown=False):
+                    _remove_cgroup(directory)
 
 
 def _remove_cgroup(directory):
@@ -390,7 +392,7 @@ def main(parser, measure):
     signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
     _, status = os.waitpid(child, 0)
     _end_orphans()
-    _remove_cgroups()
+    _remove_cgroups(child)
     shutil.rmtree(f"{tempfile.gettempdir()}/{own_name()}", ignore_errors=True)
     code = os.waitstatus_to_exitcode(status)
     sys.exit(code if code >= 0 else 128 - code)
