@@ -59,7 +59,10 @@ def main(modes: list[str]) -> int:
     with ThreadPoolExecutor(2) as pool:
         runs = {pool.submit(boot, *row, []): row for row in rows}
         for run in as_completed(runs):
-            (kernel, mode, _), (status, output, seconds) = runs[run], run.result()
+            (kernel, mode, tests), (status, output, seconds) = runs[run], run.result()
+            if status == 125:  # the machine itself failed, not a test: once more, and say so
+                print(f"{kernel:6}{mode:8}the machine failed, once more\n{output}", flush=True)
+                status, output, seconds = boot(kernel, mode, tests, [])
             if status:
                 failed += 1
                 print(f"==== {kernel} {mode} ====\n{output}")

@@ -94,12 +94,14 @@ def test_qemu_never_uses_kvm_and_has_a_disk_only_for_swap(
     monkeypatch.setattr(vm, "tool", lambda name, package: name)
     kernel = make_kernel(tmp_path, "1")
     argv = vm.Machine(kernel, cpus=3, swap=0, append="psi=0").qemu(7, 8, 9)
-    assert argv[argv.index("-accel") + 1].startswith("tcg")
+    assert argv[argv.index("-accel") + 1] == "tcg,thread=single"
     assert argv[argv.index("-smp") + 1] == "3"
     assert argv[argv.index("-append") + 1].endswith(" psi=0")
     assert not {"-enable-kvm", "--enable-kvm"} & set(argv)
     assert "-drive" not in argv
-    assert "-drive" in vm.Machine(kernel).qemu(7, 8, 9)
+    argv = vm.Machine(kernel, parallel=True).qemu(7, 8, 9)
+    assert argv[argv.index("-accel") + 1] == "tcg,thread=multi"
+    assert "-drive" in argv
 
 
 def test_cache_dir(monkeypatch: pytest.MonkeyPatch) -> None:
