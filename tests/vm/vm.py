@@ -206,7 +206,7 @@ class Machine:
     def qemu(self, initramfs: int, swap: int, console: int) -> list[str]:
         """Return the command that is the machine, given file descriptors for what it needs."""
         argv = [tool("qemu-system-x86_64", "qemu-system-x86"), *shlex.split(QEMU_OPTIONS)]
-        # Never KVM: nested it may hang. With a host thread for each processor, once in a few hundred
+        # Never KVM: nested it may hang. With one host thread a processor, once in a few hundred
         # boots one of them sees code that the kernel has half patched ("Oops: int3"), and on a busy
         # host they wait for each other.
         argv += ["-accel", f"tcg,thread={'multi' if self.parallel else 'single'}"]
