@@ -9,7 +9,8 @@ from .units import UNLIMITED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, dataclass_transform
+    from collections.abc import Callable
+    from typing import Any, Self, dataclass_transform
 
     Limit = int | float
 
@@ -17,11 +18,24 @@ if TYPE_CHECKING:
     class Record:
         """See below."""
 
+        @classmethod
+        def with_late(cls, late: Callable[[], dict[str, Any]], **values: Any) -> Self: ...
         def as_dict(self) -> dict[str, Any]: ...
         def replace(self, **changes: Any) -> Any: ...
 
+    def _late() -> Any: ...
+
 else:
     Limit = "int | float"
+
+    class _late:
+        """A field that may be worked out at its first use, since few callers look at it."""
+
+        def __set_name__(self, owner, name):
+            self.name = name
+
+        def __get__(self, record, owner):  # only while the record itself has no such field
+            return None if record is None else record._values().get(self.name)
 
     class Record:
         """A frozen value: its fields are the annotations, their defaults the class attributes."""
@@ -31,6 +45,20 @@ else:
                 unknown = sorted(values.keys() - type(self).__annotations__.keys())
                 raise TypeError(f"{type(self).__name__} has no field {unknown[0]}")
             self.__dict__.update(values)
+
+        @classmethod
+        def with_late(cls, late, **values):
+            """A record whose late fields are worked out at their first use, by `late`."""
+            self = cls(**values)
+            self.__dict__["_late"] = late
+            return self
+
+        def _values(self):
+            late = self.__dict__.get("_late")
+            if late:
+                self.__dict__.update(late())
+                self.__dict__.pop("_late", None)  # another thread may have been here too
+            return self.__dict__
 
         def __setattr__(self, name, value):
             raise AttributeError(f"{type(self).__name__} is frozen: cannot set {name}")
@@ -50,16 +78,16 @@ else:
             fields = ", ".join(
                 f"{n}={getattr(self, n)!r}"
                 for n in type(self).__annotations__
-                if n in self.__dict__
+                if n in self._values()
             )
             return f"{type(self).__name__}({fields})"
 
         def __reduce__(self):
-            return _rebuild, (type(self), self.__dict__)
+            return _rebuild, (type(self), self._values())
 
         def replace(self, **changes):
             """A copy with some fields changed."""
-            return type(self)(**{**self.__dict__, **changes})
+            return type(self)(**{**self._values(), **changes})
 
         def as_dict(self):
             """Plain data for JSON: UNLIMITED becomes "max", what is None is left out."""
@@ -248,15 +276,15 @@ class Result(Record):
     exit_status: int
     pid: "int | None" = None
     cgroup: "str | None" = None
-    memory_max: "Limit | None" = None
+    memory_max: "Limit | None" = _late()
     memory_peak: "int | None" = None
-    swap_max: "Limit | None" = None
-    swap_peak: "int | None" = None
+    swap_max: "Limit | None" = _late()
+    swap_peak: "int | None" = _late()
     oom_kill: "int | None" = None
     started: "float | None" = None
     duration: "float | None" = None
-    cpu_time: "float | None" = None
+    cpu_time: "float | None" = _late()
     error: "str | None" = None
-    evidence: "Evidence | None" = None
+    evidence: "Evidence | None" = _late()
     stdout: "Any" = None
     stderr: "Any" = None

@@ -485,15 +485,17 @@ def test_page_cache_is_no_anonymous_memory(fake):
 
 def test_the_report_is_usage_events_and_limits_in_one(memory):
     memory.set(MemoryLimits(max=60 * M, swap_max=0), untouched=True)
-    usage, events, limit, swap_max = memory.report()
-    assert usage == memory.usage()
-    assert events == memory.events()
+    peak, oom_kill, details = memory.report()
+    usage, events, limit, swap_max = details()
+    assert usage == memory.usage() and peak == usage.peak
+    assert events == memory.events() and oom_kill == events.oom_kill
     limits = memory.limits()
     assert (limit, swap_max) == (limits.max, limits.swap_max) and limit == 60 * M
 
 
 def test_the_report_of_no_limit(memory):
-    _, _, limit, swap_max = memory.report()
+    _, _, details = memory.report()
+    _, _, limit, swap_max = details()
     assert limit == UNLIMITED and swap_max in (UNLIMITED, None)
 
 

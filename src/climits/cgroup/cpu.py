@@ -55,6 +55,9 @@ class CpuV2(Cpu):
     def times(self) -> "tuple[float, float] | None":
         """User and system time so far, seconds.  Counted even where the controller is off."""
         data = self.directory.read_optional("cpu.stat")
-        if data is None:
-            return None
-        return (pick(data, b"user_usec ") or 0) / 1e6, (pick(data, b"system_usec ") or 0) / 1e6
+        return None if data is None else stat_times(data)
+
+
+def stat_times(data: bytes) -> tuple[float, float]:
+    """User and system time, seconds, from a v2 cpu.stat."""
+    return (pick(data, b"user_usec ") or 0) / 1e6, (pick(data, b"system_usec ") or 0) / 1e6

@@ -10,12 +10,17 @@ from .placement import Part
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from .freezer import Freezer
     from .memory import Memory
 
     Size = str | int | float
+    Tracked = tuple[Pressure | None, tuple[float, float] | None]
+
+
+_TRACKED = ("memory.pressure", "cpu.stat", "cgroup.events")
 
 
 class Cgroup:
@@ -34,6 +39,7 @@ class Cgroup:
         self.path = path
         self.parts = parts
         self.tracker = self._find_tracker()
+        self._memory: Memory | None = None
 
     def __repr__(self) -> str:
         return f"<Cgroup {' '.join(map(str, self.parts))}>"
@@ -158,10 +164,12 @@ class Cgroup:
         Raises:
             UnsupportedError: this cgroup has none.
         """
-        part = self.part("memory")
-        if part is None:
-            raise UnsupportedError(f"{self.path}: not in the memory controller's hierarchy")
-        return part.hierarchy.memory(part.directory)
+        if self._memory is None:
+            part = self.part("memory")
+            if part is None:
+                raise UnsupportedError(f"{self.path}: not in the memory controller's hierarchy")
+            self._memory = part.hierarchy.memory(part.directory)
+        return self._memory
 
     @property
     def freezer(self) -> "Freezer":
@@ -235,8 +243,7 @@ class Cgroup:
         data = self.tracker.directory.read_optional("memory.pressure")
         if not data:
             return None
-        totals = [int(line.rpartition(b"=")[2]) / 1e6 for line in data.splitlines()]
-        return Pressure(memory_some=totals[0], memory_full=totals[1])
+        return _pressure(data)
 
     def cpu_times(self) -> "tuple[float, float] | None":
         """User and system time of all that ran in it, seconds; None where nothing counts it."""
@@ -246,6 +253,22 @@ class Cgroup:
             if times is not None:
                 return times
         return None
+
+    def report(self) -> "tuple[Callable[[], Tracked], bool]":
+        """What pressure and cpu_times tell, read now and worked out by a call; whether it may be
+        populated."""
+        part = self.tracker
+        if not part.hierarchy.born_inside:
+            known = self.pressure(), self.cpu_times()
+            return lambda: known, True
+        pressure, cpu, events = part.directory.read_many(_TRACKED)
+
+        def tracked() -> "Tracked":
+            from .cpu import stat_times
+
+            return _pressure(pressure) if pressure else None, stat_times(cpu) if cpu else None
+
+        return tracked, events is None or b"populated 0" not in events
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -266,14 +289,14 @@ class Cgroup:
             placement.remove(part, timeout)
         self.close()
 
-    def remove_made(self) -> None:
+    def remove_made(self, *, there: bool = False) -> None:
         """Remove what of it was made here and give the descriptors back.
 
         What moved itself out of the tracking cgroup alone, and still is in another part, is killed.
         """
         for part in reversed(self.parts):  # memory's last: see leftovers.sweep
             if part.made:
-                placement.remove(part, kill=True)
+                placement.remove(part, kill=True, there=there)
         self.close()
 
     def close(self) -> None:
@@ -296,6 +319,14 @@ class Cgroup:
         self.close()
 
 
+def _pressure(data: bytes) -> Pressure:
+    some, full = data.splitlines()
+    return Pressure(
+        memory_some=int(some.rpartition(b"=")[2]) / 1e6,
+        memory_full=int(full.rpartition(b"=")[2]) / 1e6,
+    )
+
+
 # ---- what create and Process share ---------------------------------------------------------
 
 
@@ -309,13 +340,17 @@ def hierarchies_for(
     Raises:
         UnsupportedError: a controller is not available.
     """
+    known = layout.spans.get(controllers)
+    if known is not None:
+        return known
     wanted: dict[Hierarchy, tuple[str, ...]] = {}
     for controller in controllers:
         hierarchy = layout.holding(controller)
         wanted[hierarchy] = (*wanted.get(hierarchy, ()), controller)
     for hierarchy in layout.trackers():
         wanted.setdefault(hierarchy, ())
-    return list(wanted.items())
+    layout.spans[controllers] = known = list(wanted.items())
+    return known
 
 
 def find_parent(

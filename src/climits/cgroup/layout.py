@@ -159,6 +159,8 @@ class Layout:
                 if _preferred(mount, found.get(key)):
                     found[key] = Hierarchy(mount, 1, (o for o in key if o in _V1_CONTROLLERS))
         self.hierarchies = list(found.values())
+        #: What group.hierarchies_for has found, by controllers.
+        self.spans: dict[tuple[str, ...], list[tuple[Hierarchy, tuple[str, ...]]]] = {}
         self.unified = found.get(2)
 
     @property

@@ -10,7 +10,7 @@ from .layout import current
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypedDict
+    from typing import Any, TypedDict
 
     Size = str | int | float
 
@@ -89,26 +89,24 @@ def make_limits(
             f"on_oom: {on_oom}: unknown", value=on_oom, hint=f"write one of {', '.join(ON_OOM)}"
         )
     whole = None
-    for text in (memory, swap, high, low, min):
-        if isinstance(text, str) and text.endswith("%"):
-            whole = _whole(parent)
-
-    def size(what: str, text: "Size | None") -> "int | float | None":
-        return None if text is None else parse_size(text, what=what, whole=whole)
-
-    limit = size("memory", memory)
-    if swap is None and limit is not None and limit != UNLIMITED and new:
-        swap = 0  # the limit means what it says
-    wish = MemoryLimits(
-        max=limit,
-        swap_max=size("swap", swap),
-        high=size("high", high),
-        low=size("low", low),
-        min=size("min", min),
-        swappiness=swappiness,
-        oom_group=True if on_oom == "kill-group" and kernel_kills_group() else None,
-        oom_pause=True if on_oom == "pause" else None,
-    )
+    sizes: dict[str, Any] = {}  # only what was given: most runs give one
+    for field, what, text in (
+        ("max", "memory", memory), ("swap_max", "swap", swap), ("high", "high", high),
+        ("low", "low", low), ("min", "min", min),
+    ):  # fmt: skip
+        if text is not None:
+            if whole is None and isinstance(text, str) and text.endswith("%"):
+                whole = _whole(parent)
+            sizes[field] = parse_size(text, what=what, whole=whole)
+    if new and swap is None and memory is not None and sizes["max"] != UNLIMITED:
+        sizes["swap_max"] = 0  # the limit means what it says
+    if swappiness is not None:
+        sizes["swappiness"] = swappiness
+    if on_oom == "pause":
+        sizes["oom_pause"] = True
+    elif on_oom == "kill-group" and kernel_kills_group():
+        sizes["oom_group"] = True
+    wish = MemoryLimits(**sizes)
     if swappiness is not None and not 0 <= swappiness <= 200:
         raise InvalidValueError(
             f"swappiness: {swappiness}: out of range", value=swappiness, hint="write 0 to 200"

@@ -342,19 +342,22 @@ def _enable(directory: Directory, controllers: tuple[str, ...]) -> None:
 # ---- removing ------------------------------------------------------------------------------
 
 
-def remove(part: Part, timeout: float = 10.0, *, kill: bool = False) -> None:
+def remove(part: Part, timeout: float = 10.0, *, kill: bool = False, there: bool = False) -> None:
     """Remove one part and what is below it.
 
     Args:
         part: which one.
         timeout: seconds to try for.
         kill: end what still runs in it.
+        there: it was seen a moment ago: do not look whether it is gone.
 
     Raises:
         CgroupError: something still lives in it after `timeout` seconds.
     """
     path = part.directory.path
-    if part.directory.is_gone():  # removed by somebody, and maybe made anew: not ours
+    if not there and part.directory.is_gone():  # removed by somebody, and maybe made anew: not ours
+        return
+    if files.remove(path):
         return
     deadline = time.monotonic() + timeout
     pause = 0.0001

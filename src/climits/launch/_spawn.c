@@ -52,7 +52,10 @@
 #ifndef SYS_close_range
 #define SYS_close_range 436
 #endif
-#define INTO_CGROUP 0x200000000ULL /* CLONE_INTO_CGROUP, clone3 only */
+#define INTO_CGROUP 0x200000000ULL   /* CLONE_INTO_CGROUP, clone3 only, since 5.7 */
+#define CLEAR_SIGHAND 0x100000000ULL /* CLONE_CLEAR_SIGHAND, clone3 only, since 5.5 */
+/* Python ignores these for itself; programs expect the default. */
+#define IGNORED_BY_PYTHON (1ULL << (SIGPIPE - 1) | 1ULL << (SIGXFSZ - 1))
 
 #define NSIG_KERNEL 64
 #define MAX_ARGS 5
@@ -80,7 +83,7 @@ struct child {
     int count;
     char **paths, **argv, **envp;
     uint64_t mask;   /* the new program's signal mask */
-    uint64_t caught; /* signals to put back to their default */
+    uint64_t reset;  /* signals to put back to their default */
     volatile int failed_step, failed_errno, began;
 };
 
@@ -117,7 +120,7 @@ static int run_child(void *arg) {
 
     c->began = 1;
     for (int sig = 1; sig <= NSIG_KERNEL; sig++)
-        if (c->caught >> (sig - 1) & 1)
+        if (c->reset >> (sig - 1) & 1)
             call(SYS_rt_sigaction, sig, (long)&dfl, 0, sizeof dfl.mask, 0);
     for (int i = 0; i < c->count; i++) {
         struct step *s = &c->steps[i];
@@ -169,13 +172,11 @@ static long clone3_call(struct clone3_args *args, size_t size, int (*fn)(void *)
 /* ---- the parent ------------------------------------------------------------------------- */
 
 static uint64_t caught_signals(void) {
-    /* Python ignores SIGPIPE and SIGXFSZ for itself; programs expect the default. */
     uint64_t caught = 0;
     struct kernel_sigaction sa;
     for (int sig = 1; sig <= NSIG_KERNEL; sig++) {
         if (call(SYS_rt_sigaction, sig, 0, (long)&sa, sizeof sa.mask, 0)) continue;
-        if (sa.handler == (void *)SIG_DFL) continue;
-        if (sa.handler == (void *)SIG_IGN && sig != SIGPIPE && sig != SIGXFSZ) continue;
+        if (sa.handler == (void *)SIG_DFL || sa.handler == (void *)SIG_IGN) continue;
         caught |= 1ULL << (sig - 1);
     }
     return caught;
@@ -189,14 +190,15 @@ static long start(struct child *c, uint64_t flags, int cgroup_fd, uint64_t mask,
     flags |= CLONE_VM | CLONE_VFORK | CLONE_PIDFD;
     set_mask(~0ULL, &old);
     c->mask = mask == ~0ULL ? old : mask; /* no mask has SIGKILL, so that one is free */
-    c->caught = caught_signals(); /* after blocking: handlers belong to the whole process */
     if (cgroup_fd >= 0) {
+        c->reset = IGNORED_BY_PYTHON; /* the kernel resets what is caught: no asking 64 times */
         struct clone3_args args = {
-            .flags = flags | INTO_CGROUP, .pidfd = (uint64_t)(uintptr_t)pidfd,
+            .flags = flags | INTO_CGROUP | CLEAR_SIGHAND, .pidfd = (uint64_t)(uintptr_t)pidfd,
             .exit_signal = SIGCHLD, .stack = (uint64_t)(uintptr_t)stack,
             .stack_size = sizeof stack, .cgroup = (uint64_t)cgroup_fd};
         pid = clone3_call(&args, sizeof args, run_child, c);
     } else {
+        c->reset = IGNORED_BY_PYTHON | caught_signals(); /* after blocking: nothing runs meanwhile */
         pid = clone(run_child, stack + sizeof stack, (int)(flags | SIGCHLD), c, pidfd);
         if (pid < 0) pid = -errno;
     }

@@ -115,6 +115,9 @@ class Plan:
 
     def close_others(self, keep: "Sequence[int]") -> None:
         """Close every descriptor above 2 but those in `keep`."""
+        if not keep:
+            self.call("close_range", 3, LAST_FD, 0, purpose="close descriptors")
+            return
         first = 3
         for fd in (*sorted({fd for fd in keep if fd > 2}), LAST_FD + 1):
             if fd > first:

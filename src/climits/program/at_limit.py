@@ -25,7 +25,7 @@ def at_oom(process: "Process", event: int) -> None:
             process.on_pause()
         return
     settled = time.monotonic() + _SETTLES
-    before = process.before.oom_kill or 0
+    before = (process.before.oom_kill or 0) if process.before else 0
     while time.monotonic() < settled:
         if (memory.events().oom_kill or 0) > before:
             process.kill_all()

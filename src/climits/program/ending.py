@@ -11,9 +11,17 @@ from .verdict import LEAST_TO_START, exit_status, judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..cgroup.group import Tracked
+    from ..cgroup.memory import Report
     from ..records import KilledProcess
     from .process import Process
 
+
+# What is told of a cgroup that was removed under us.
+_NOTHING: "Report" = (None, None, lambda: (MemoryUsage(), MemoryEvents(), None, None))
 
 # Started and not yet waited for.
 _live: "dict[int, Process]" = {}
@@ -58,30 +66,57 @@ def collect(process: "Process", status: int, duration: float) -> Result:
         status: as waitpid gives it.
         duration: wall time, seconds.
     """
-    spec, group = process.spec, process.cgroup
-    usage, events, limit, swap, pressure, cpu = (
-        MemoryUsage(),
-        MemoryEvents(),
-        None,
-        None,
-        None,
-        None,
-    )
+    group = process.cgroup
     stragglers = 0
+    tracked: Callable[[], Tracked]
+    report, tracked = _NOTHING, _nothing_tracked
     try:
-        usage, events, limit, swap = group.memory.report()
-        pressure, cpu = group.pressure(), group.cpu_times()
-        if spec.root is not None:
-            usage, events = _since_start(process, usage, events)
-        if not spec.keep and not process.shared:
+        report = group.memory.report()
+        tracked, populated = group.report()
+        if populated and not process.spec.keep and not process.shared:
             stragglers = group.kill()
     except CgroupGoneError:
         pass  # removed under us: there is nothing more to read
-    oom_kill = events.oom_kill or 0
+    peak, oom_kill, details = report
+    before, peak_before = process.before, process.peak_before
+    if before is not None:  # in a cgroup that existed: only what is this program's to tell
+        peak = peak if (peak or 0) > peak_before else None
+        if oom_kill is not None:
+            oom_kill -= before.oom_kill or 0
     verdict = judge(
-        status=status, oom_kill=oom_kill, timed_out=process.timed_out, stopped=process.stopped
+        status=status,
+        oom_kill=oom_kill or 0,
+        timed_out=process.timed_out,
+        stopped=process.stopped,
     )
-    return Result(
+    killed = _killed(process, oom_kill) if oom_kill else []
+
+    def late() -> "dict[str, Any]":
+        usage, events, limit, swap = details()
+        pressure, cpu = tracked()
+        if before is not None:
+            usage, events = usage.replace(peak=peak, swap_peak=None), _since(before, events)
+        return {
+            "memory_max": limit,
+            "swap_max": swap,
+            "swap_peak": usage.swap_peak,
+            "cpu_time": sum(cpu) if cpu else None,
+            "evidence": Evidence(
+                usage=usage,
+                events=events,
+                killed=killed,
+                pressure=pressure,
+                cpu_user=cpu[0] if cpu else None,
+                cpu_system=cpu[1] if cpu else None,
+                stragglers=stragglers,
+                too_small_to_start=verdict == "oom-killed"
+                and limit is not None
+                and limit < LEAST_TO_START,
+            ),
+        }
+
+    return Result.with_late(
+        late,
         command=process.args,
         verdict=verdict,
         returncode=os.waitstatus_to_exitcode(status),
@@ -89,27 +124,15 @@ def collect(process: "Process", status: int, duration: float) -> Result:
         exit_status=exit_status(verdict, status),
         pid=process.pid,
         cgroup=group.path,
-        memory_max=limit,
-        memory_peak=usage.peak,
-        swap_max=swap,
-        swap_peak=usage.swap_peak,
-        oom_kill=events.oom_kill,
+        memory_peak=peak,
+        oom_kill=oom_kill,
         started=process.started,
         duration=duration,
-        cpu_time=sum(cpu) if cpu else None,
-        evidence=Evidence(
-            usage=usage,
-            events=events,
-            killed=_killed(process, oom_kill) if oom_kill else [],
-            pressure=pressure,
-            cpu_user=cpu[0] if cpu else None,
-            cpu_system=cpu[1] if cpu else None,
-            stragglers=stragglers,
-            too_small_to_start=verdict == "oom-killed"
-            and limit is not None
-            and limit < LEAST_TO_START,
-        ),
     )
+
+
+def _nothing_tracked() -> "tuple[None, None]":
+    return None, None
 
 
 def _killed(process: "Process", oom_kill: int) -> "list[KilledProcess] | None":
@@ -118,14 +141,6 @@ def _killed(process: "Process", oom_kill: int) -> "list[KilledProcess] | None":
     return oom_kills(process.cgroup.path, process.booted, oom_kill)
 
 
-def _since_start(
-    process: "Process", usage: MemoryUsage, events: MemoryEvents
-) -> tuple[MemoryUsage, MemoryEvents]:
-    """In a cgroup that existed before: only what is this program's to tell."""
-    counts = {
-        name: count - (getattr(process.before, name) or 0)
-        for name, count in events.as_dict().items()
-    }
-    # A peak of before says nothing about this program.
-    peak = usage.peak if (usage.peak or 0) > process.peak_before else None
-    return usage.replace(peak=peak, swap_peak=None), MemoryEvents(**counts)
+def _since(before: MemoryEvents, events: MemoryEvents) -> MemoryEvents:
+    counts = events.as_dict().items()
+    return MemoryEvents(**{name: n - (getattr(before, name) or 0) for name, n in counts})

@@ -15,7 +15,6 @@ from ..cgroup.group import Cgroup
 from ..cgroup.limits import kernel_kills_group, make_limits
 from ..errors import CgroupError, CgroupExistsError, LaunchError
 from ..launch.spawn import spawn
-from ..records import MemoryEvents
 from ..units import format_size
 from .spec import Spec
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, Unpack
 
     from ..cgroup.limits import LimitOptions
-    from ..records import MemoryUsage, Result
+    from ..records import MemoryEvents, MemoryUsage, Result
     from .pipes import Pipes, Pump
     from .spec import Options, StrPath
 
@@ -50,7 +49,7 @@ class Process:
         result: the Result, once it was waited for.
 
     What the verdict needs to know (for climits.program.ending):
-        before, peak_before: counters and peak of a cgroup that existed before.
+        before, peak_before: counters and peak of a cgroup that existed before; else None and 0.
         shared: others live in the cgroup too.
         started, booted: when it started, seconds since the epoch and since boot.
         timed_out, stopped: we ended it, or asked it to end.
@@ -131,7 +130,8 @@ class Process:
 
     def _place(self) -> Cgroup:
         spec = self.spec
-        self.before, self.peak_before = MemoryEvents(), 0
+        self.before: MemoryEvents | None = None
+        self.peak_before = 0
         if spec.root is not None:
             from .existing import use_existing
 
@@ -428,7 +428,9 @@ class Process:
     def _remove_cgroup(self) -> None:
         if self.spec.keep:
             self.cgroup.keep()
-        self.cgroup.remove_made()
+        # What was read a moment ago is there, and no other of its name.
+        there = self.result is not None and self.result.memory_peak is not None
+        self.cgroup.remove_made(there=there)
 
     def _close_oom(self) -> None:
         if self.oom_fd >= 0:

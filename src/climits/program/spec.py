@@ -153,8 +153,10 @@ class Spec:
         self.cwd = None if cwd is None else os.fsdecode(cwd)
         self.uid, self.gid, self.groups = _identity(user, group, extra_groups)
         self.nice, self.oom_score_adj = nice, oom_score_adj
-        _check_range(nice, -20, 19, "nice")
-        _check_range(oom_score_adj, -1000, 1000, "oom_score_adj")
+        if nice is not None:
+            _check_range(nice, -20, 19, "nice")
+        if oom_score_adj is not None:
+            _check_range(oom_score_adj, -1000, 1000, "oom_score_adj")
         self.start_new_session, self.process_group = start_new_session, process_group
         self.pass_fds, self.close_fds = tuple(pass_fds), close_fds
 
@@ -190,7 +192,8 @@ class Spec:
         """
         if self.env is None:
             envp = _environment()
-            search = os.environ.get("PATH")
+            # Looked up in Python code, key and value encoded: only where it is needed.
+            search = None if "/" in self.args[0] else os.environ.get("PATH")
         else:
             envp = [os.fsencode(k) + b"=" + os.fsencode(v) for k, v in self.env.items()]
             search = self.env.get("PATH")
@@ -207,7 +210,8 @@ class Spec:
             plan.call("setsid", purpose="start a session")
         if self.process_group is not None:
             plan.call("setpgid", 0, self.process_group, purpose="join the process group")
-        plan.stdio(*stdio)
+        if stdio != (None, None, None):
+            plan.stdio(*stdio)
         if self.close_fds:
             plan.close_others(self.pass_fds)
         else:
@@ -216,7 +220,8 @@ class Spec:
             plan.nice(self.nice)
         if self.oom_score_adj is not None:
             plan.oom_score_adj(self.oom_score_adj)
-        plan.become(self.uid, self.gid, self.groups)
+        if self.uid is not None or self.gid is not None or self.groups is not None:
+            plan.become(self.uid, self.gid, self.groups)
         if die_with_parent:  # after become, which clears it
             plan.die_with_parent(os.getpid())
         if self.cwd is not None:

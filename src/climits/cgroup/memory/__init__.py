@@ -10,11 +10,15 @@ from ...units import MAX_BYTES, UNLIMITED, format_size, parse_size, round_to_pag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..files import Directory
 
     Limit = int | float
     #: (usage, events, max, swap_max)
-    Report = tuple[MemoryUsage, MemoryEvents, Limit | None, Limit | None]
+    Details = tuple[MemoryUsage, MemoryEvents, Limit | None, Limit | None]
+    #: (peak, oom_kill, the rest: not worked out unless somebody asks)
+    Report = tuple[int | None, int | None, Callable[[], Details]]
     #: (file, text to write, number to read back or None)
     Write = tuple[str, str, "Limit | None"]
 
@@ -54,7 +58,7 @@ class Memory:
         raise NotImplementedError
 
     def report(self) -> "Report":
-        """All that the end of a program wants to know, read in one go."""
+        """All that the end of a program wants to know, read in one go; bytes and counts."""
         raise NotImplementedError
 
     def under_oom(self) -> "bool | None":

@@ -57,7 +57,11 @@ class MemoryV1(Memory):
 
     def report(self) -> "Report":
         files = self.directory.read_many(_USAGE + _EVENTS + _LIMITS)
-        return _usage(*files[:4]), _events(*files[4:]), *_max_and_swap(*files[7:])
+        return (
+            int(files[2]) if files[2] else None,
+            _oom_kill(files[6]),
+            lambda: (_usage(*files[:4]), _events(*files[4:]), *_max_and_swap(*files[7:])),
+        )
 
     def under_oom(self) -> bool:
         return b"under_oom 1" in self.directory.read("memory.oom_control")
@@ -188,8 +192,12 @@ def _events(
     counted = hits > 0 or limit != memsw
     return MemoryEvents(
         max=hits if counted else None,
-        oom_kill=pick(control or b"", b"oom_kill "),  # since 4.13
+        oom_kill=_oom_kill(control),
     )
+
+
+def _oom_kill(control: "bytes | None") -> "int | None":
+    return pick(control or b"", b"oom_kill ")  # since 4.13
 
 
 def _max_and_swap(

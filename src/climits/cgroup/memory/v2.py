@@ -51,7 +51,14 @@ class MemoryV2(Memory):
 
     def report(self) -> "Report":
         files = self.directory.read_many(_USAGE + _EVENTS + _LIMITS)
-        return _usage(*files[:5]), _events(*files[5:7]), _limit(files[7]), _limit(files[8])
+        peak = files[2]
+        return (
+            int(peak) if peak else None,
+            pick(files[5] or files[6] or b"", b"oom_kill "),
+            lambda: (
+                _usage(*files[:5]), _events(*files[5:7]), _limit(files[7]), _limit(files[8])
+            ),
+        )  # fmt: skip
 
     def writes(self, wish: MemoryLimits, now: MemoryLimits) -> "list[Write]":
         if wish.swappiness is not None:
