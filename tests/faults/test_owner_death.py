@@ -152,6 +152,29 @@ def test_keyboard_interrupt_ends_the_program(hog):
     assert our_cgroups() == []
 
 
+def test_a_keyboard_interrupt_at_any_moment_leaves_nothing():
+    code = """if True:
+        import climits
+        print(flush=True)
+        try:
+            while True:
+                climits.run(["/bin/true"], memory="60M")
+        except KeyboardInterrupt:
+            pass
+    """
+    rng = random.Random(60)
+    for _ in range(MOMENTS):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        process.stdout.readline()
+        time.sleep(rng.random() * 0.1 * PATIENCE)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20 * PATIENCE)
+        assert (process.returncode, err) == (0, "")
+        assert our_cgroups() == []
+
+
 @pytest.mark.parametrize("moment", range(3))
 def test_two_at_once_may_not_have_the_same_name(climits, hog, moment):
     command = [

@@ -106,11 +106,15 @@ def test_parse(argv, values, words):
         (["--quiet="], "--quiet takes no value", None),
         (["--memory", "1", "--memory", "2"], "--memory is given twice", None),
         (["--memory=1", "--memory=1"], "--memory is given twice", None),
-        (["--pids", "many"], "pids: many: not a whole number", None),
-        (["--pids", "1.5"], "pids: 1.5: not a whole number", None),
-        (["--pids="], "pids: empty: not a whole number", None),
-        (["--cpus", "two"], "cpus: two: not a number", None),
-        (["--oom-score-adj", "x"], "oom-score-adj: x: not a whole number", None),
+        (["--pids", "many"], "pids: many: not a whole number", "write it like --pids 10"),
+        (["--pids", "1.5"], "pids: 1.5: not a whole number", "write it like --pids 10"),
+        (["--pids="], "pids: empty: not a whole number", "write it like --pids 10"),
+        (["--cpus", "two"], "cpus: two: not a number", "write it like --cpus 1.5"),
+        (
+            ["--oom-score-adj", "x"],
+            "oom-score-adj: x: not a whole number",
+            "write it like --oom-score-adj 10",
+        ),
     ],
 )
 def test_what_cannot_be_parsed_is_refused(argv, text, hint):

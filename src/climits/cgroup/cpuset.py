@@ -15,6 +15,11 @@ class Cpuset:
     def inherit(self, parent: Directory) -> None:
         """Make a new cgroup usable."""
 
+    def refused(self, parent: Directory) -> str:
+        """What to do when the kernel refuses a list."""
+        data = parent.read_optional("cpuset.cpus.effective") or parent.read("cpuset.cpus")
+        return f"write some of the CPUs that may be used here: {data.decode().strip()}"
+
     def writes(self, cpus: str) -> list[tuple[str, str]]:
         """The writes that confine it to a list of CPUs such as 0-1,3."""
         return [("cpuset.cpus", cpus)]

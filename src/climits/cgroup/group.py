@@ -1,6 +1,8 @@
 """A cgroup: one name in each hierarchy that its controllers live in."""
 
-from ..errors import CgroupExistsError, CgroupGoneError, UnsupportedError
+import os
+
+from ..errors import CgroupError, CgroupExistsError, CgroupGoneError, UnsupportedError
 from ..records import Pressure
 from . import placement
 from .files import Directory
@@ -120,6 +122,21 @@ class Cgroup:
         return group
 
     @classmethod
+    def make_new(
+        cls,
+        names: "Callable[[], str]",
+        limits: Limits,
+        hierarchies: "list[tuple[Hierarchy, tuple[str, ...]]]",
+        parent: str,
+    ) -> "Cgroup":
+        """As make, under the first of the names that is free."""
+        while True:
+            try:
+                return cls.make(names(), limits, hierarchies, parent)
+            except CgroupExistsError:
+                continue  # of a process with our pid in another pid namespace
+
+    @classmethod
     def open(cls, path: str) -> "Cgroup":
         """Take a cgroup that exists, in every hierarchy that has it.
 
@@ -203,7 +220,13 @@ class Cgroup:
         if self.part("memory"):
             self.memory.set(limits.memory, force=force, untouched=untouched)
         for part, file, text in self.writes(limits):
-            part.directory.write(file, text)
+            try:
+                part.directory.write(file, text)
+            except CgroupError as e:
+                if file == "cpuset.cpus" and e.hint is None:
+                    upper = Directory(os.path.dirname(part.directory.path))
+                    e.hint = part.hierarchy.cpuset(part.directory).refused(upper)
+                raise
 
     # -- processes ---------------------------------------------------------------------------
 

@@ -229,6 +229,8 @@ _V1_CONTROLLERS = frozenset((
     "net_cls", "net_prio", "perf_event", "pids", "rdma",
 ))
 # fmt: on
+#: A cgroup's files are named after these; so no cgroup should be.
+KERNEL_PREFIXES = _V1_CONTROLLERS | {"cgroup", "io", "dmem"}
 #: Controllers that a hybrid host may leave on its v2 hierarchy without being "mixed".
 _ALWAYS_V2 = frozenset(("hugetlb", "misc", "rdma", "perf_event", "dmem"))
 

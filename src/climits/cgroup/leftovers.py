@@ -40,6 +40,7 @@ def sweep(
     *,
     most: "int | None" = None,
     timeout: float = 30.0,
+    own: bool = False,
 ) -> list[Leftover]:
     """Remove what dead owners left below a parent.
 
@@ -52,6 +53,7 @@ def sweep(
         parent: a cgroup path; only its direct children are looked at.
         most: look at so many children at most; None: all.
         timeout: seconds to spend at most on ending processes.
+        own: what this process made counts as left by a dead owner, too: it is about to exit.
 
     Returns:
         May be empty.
@@ -60,11 +62,11 @@ def sweep(
     dead: dict[str, None] = {}
     for hierarchy in dict.fromkeys((layout.find("memory"), *layout.trackers())):
         if hierarchy is not None:
-            dead.update(dict.fromkeys(_dead_below(hierarchy.directory_path(parent), most)))
-    return [_remove(f"{parent}/{name}", layout.hierarchies, deadline) for name in dead]
+            dead.update(dict.fromkeys(_dead_below(hierarchy.directory_path(parent), most, own)))
+    return [_remove(f"{parent}/{name}", layout.hierarchies, deadline, own) for name in dead]
 
 
-def _dead_below(directory: str, most: "int | None") -> list[str]:
+def _dead_below(directory: str, most: "int | None", own: bool) -> list[str]:
     if not os.path.isdir(directory):
         return []
     try:
@@ -75,7 +77,7 @@ def _dead_below(directory: str, most: "int | None") -> list[str]:
     dead = []
     for name in names:
         try:
-            if _is_dead(above.child(name), name):
+            if _is_dead(above.child(name), name, own):
                 dead.append(name)
         except CgroupError:
             continue  # gone meanwhile
@@ -134,8 +136,11 @@ def _parts(path: str, hierarchies: "Iterable[Hierarchy]") -> list[Part]:
     return parts
 
 
-def _is_dead(directory: Directory, name: str) -> bool:
-    state = placement.owner_state(directory.get_mark(placement.MARK))
+def _is_dead(directory: Directory, name: str, own: bool) -> bool:
+    mark = directory.get_mark(placement.MARK)
+    if own and mark == placement.owner_mark():
+        return True
+    state = placement.owner_state(mark)
     if state != "none":
         return state == "dead"
     # Killed between making it and marking it: then the name tells (see Spec.made_up_name), and
@@ -143,13 +148,13 @@ def _is_dead(directory: Directory, name: str) -> bool:
     words = name.split("-")
     if len(words) < 3 or not (words[-1].isdigit() and words[-2].isdigit()):
         return False
-    gone = not os.path.exists(f"/proc/{words[-2]}")
+    gone = not os.path.exists(f"/proc/{words[-2]}") or (own and int(words[-2]) == os.getpid())
     return gone and not directory.pids() and not directory.children()
 
 
-def _remove(path: str, hierarchies: "Iterable[Hierarchy]", deadline: float) -> Leftover:
+def _remove(path: str, hierarchies: "Iterable[Hierarchy]", deadline: float, own: bool) -> Leftover:
     # Of the same name in another hierarchy, what somebody else made or is making is not ours.
-    parts = [part for part in _parts(path, hierarchies) if _is_dead(part.directory, path)]
+    parts = [part for part in _parts(path, hierarchies) if _is_dead(part.directory, path, own)]
     killed = 0
     try:
         if parts:

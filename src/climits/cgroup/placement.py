@@ -24,7 +24,7 @@ from ..errors import (
 from ..linux.proc import cgroup_paths, pid_namespace, start_time
 from . import files
 from .files import Directory
-from .layout import Hierarchy, Layout
+from .layout import KERNEL_PREFIXES, Hierarchy, Layout, current
 
 #: The parent of what climits makes, below each mount point.
 HOME = "/climits"
@@ -55,7 +55,9 @@ def check_name(name: str, *, what: str = "name") -> str:
         cause = "control characters may not stand in a name"
     elif len(os.fsencode(name)) > _MAX_NAME:
         cause = f"longer than {_MAX_NAME} bytes"
-    elif name.startswith("cgroup.") or name in ("tasks", "notify_on_release", "release_agent"):
+    elif name.partition(".")[0] in KERNEL_PREFIXES and "." in name:
+        cause = "the kernel's own files have names of that form"
+    elif name in ("tasks", "notify_on_release", "release_agent"):
         cause = "the kernel has a file of that name in each cgroup"
     if cause:
         raise InvalidValueError(
@@ -194,6 +196,9 @@ def make(
     """
     parts: list[Part] = []
     mark = owner_mark()
+    if not _used_parents:
+        atexit.register(_at_exit)
+    _used_parents[parent] = None
     try:
         for hierarchy, controllers in hierarchies:
             path = hierarchy.directory_path(f"{parent}/{name}")
@@ -235,6 +240,8 @@ def _make_below(hierarchy: Hierarchy, path: str, parent: str, controllers: tuple
 # Parents that this process made, deepest last.  They stay while it lives, since making one costs
 # as much as making a cgroup, and are removed, where empty, at its end.
 _made_parents: "dict[str, None]" = {}
+# Parents that this process used: what of ours is left in them at exit is removed.
+_used_parents: "dict[str, None]" = {}
 # Parents that have handed down the controllers named: looked at once.
 _prepared: "set[tuple[Hierarchy, str, tuple[str, ...]]]" = set()
 _lock = _thread.allocate_lock()
@@ -251,8 +258,6 @@ def _make_parents(hierarchy: Hierarchy, parent: str) -> None:
             except CgroupExistsError:
                 continue  # by another climits, meanwhile
             with _lock:
-                if not _made_parents:
-                    atexit.register(release_parents)
                 _made_parents[directory] = None
 
 
@@ -265,6 +270,15 @@ def release_parents() -> None:
                     del _made_parents[path]
             except CgroupError:
                 pass
+
+
+def _at_exit() -> None:
+    # What a Ctrl+C between two steps has left, or a program that never said remove.
+    from .leftovers import sweep
+
+    for parent in _used_parents:
+        sweep(current(), parent, own=True)
+    release_parents()
 
 
 def _hand_down(directory: Directory, controllers: list[str]) -> None:

@@ -34,6 +34,8 @@ def explain(spec: Spec) -> None:
     parts = []
     out = [f"cgroup {path}" + (" (exists, is not removed)" if spec.root else "")]
     for hierarchy, controllers in spec.hierarchies:
+        if spec.root and controllers:
+            Directory(hierarchy.directory_path(path)).close()  # or it cannot be used
         directory = _Planned(hierarchy.directory_path(path), hierarchy.mount_point)
         parts.append(Part(hierarchy, directory, made=not spec.root))
         use = ", ".join(controllers) or "tracking"

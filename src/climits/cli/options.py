@@ -121,6 +121,7 @@ def _number(flag: str, text: str, kind: str) -> "int | float":
         raise InvalidValueError(
             f"{flag[2:]}: {text or 'empty'}: not a {'whole ' if kind == 'int' else ''}number",
             value=text,
+            hint=f"write it like {flag} {'10' if kind == 'int' else '1.5'}",
         ) from None
 
 

@@ -147,7 +147,9 @@ def _outputs(values: "dict[str, Any]") -> list[int]:
             outputs.append(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666))
         except OSError as e:
             raise InvalidValueError(
-                f"json: {target}: {os.strerror(e.errno or 0).lower()}", path=target
+                f"json: {target}: {os.strerror(e.errno or 0).lower()}",
+                path=target,
+                hint="name a file that can be written, or - for standard output",
             ) from None
     fd = values.get("json_fd")
     if fd is not None:
@@ -156,7 +158,11 @@ def _outputs(values: "dict[str, Any]") -> list[int]:
                 os.set_inheritable(fd, False)  # it is ours, not the command's
             os.fstat(fd)
         except (OSError, OverflowError, ValueError):
-            raise InvalidValueError(f"json-fd: {fd}: not an open descriptor", value=fd) from None
+            raise InvalidValueError(
+                f"json-fd: {fd}: not an open descriptor",
+                value=fd,
+                hint=f"open it in the shell: climits run --json-fd {fd} ... {fd}>result.json",
+            ) from None
         outputs.append(fd)
     return outputs
 

@@ -34,6 +34,8 @@ def explain(plan: Plan, e: OSError) -> LaunchError:
             purpose += f" {target.of}"
         if purpose == "die with climits":
             cause = "climits was killed meanwhile"
+        if plan.steps[step].call == "chdir" and number in (errno.ENOENT, errno.ENOTDIR):
+            hint = "name a directory that exists"
         if number in (errno.EPERM, errno.EACCES):
             hint = "this needs root, or the capability for it"
     return LaunchError(

@@ -58,6 +58,18 @@ def _end_all() -> None:
             pass  # the others must end too
 
 
+def read_status(pidfd: int) -> int:
+    """How a child that has ended ended, as waitpid gives it; it is not reaped."""
+    try:
+        end = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
+    except ChildProcessError:
+        return 0  # somebody else has reaped it: as subprocess, take the best
+    assert end is not None  # without WNOHANG it waits
+    if end.si_code == os.CLD_EXITED:
+        return end.si_status << 8
+    return end.si_status | (0x80 if end.si_code == os.CLD_DUMPED else 0)
+
+
 def collect(process: "Process", status: int, duration: float) -> Result:
     """Read what the cgroup tells, end what the program left in it, and judge.
 

@@ -13,7 +13,7 @@ import time
 from ..cgroup import placement
 from ..cgroup.group import Cgroup
 from ..cgroup.limits import kernel_kills_group, make_limits
-from ..errors import CgroupError, CgroupExistsError, LaunchError
+from ..errors import CgroupError, LaunchError
 from ..launch.spawn import spawn
 from ..units import format_size
 from .spec import Spec
@@ -91,6 +91,7 @@ class Process:
         self.result: Result | None = None
         self.pidfd = self.oom_fd = -1
         self.timed_out = self.stopped = False
+        self._status: int | None = None
         self.on_pause: Callable[[], None] | None = None
         self._lock = _thread.RLock()  # a signal handler may come back
         self.pipes: Pipes | None = None
@@ -141,7 +142,7 @@ class Process:
         elif spec.name is not None:
             group = Cgroup.make(spec.name, spec.limits, spec.hierarchies, spec.parent)
         else:
-            group = _make_with_new_name(spec)
+            group = Cgroup.make_new(spec.made_up_name, spec.limits, spec.hierarchies, spec.parent)
         # In a cgroup that we did not make others live too, now or later.
         self.shared = not group.tracker.made
         return group
@@ -407,23 +408,36 @@ class Process:
         with self._lock:
             if self.returncode is not None:
                 return
+            # A Ctrl+C between two steps brings us here again: so the status is kept before the
+            # program is reaped, and all but the last step may be done twice.
+            if self._status is None:
+                self._status = _ending().read_status(self.pidfd)
+                self._t1 = time.monotonic()
             try:
-                _, status = os.waitpid(self.pid, 0)
+                os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
             except ChildProcessError:
-                status = 0  # somebody else has reaped it: as subprocess, take the best
-            duration = time.monotonic() - self._t0
+                pass  # reaped by somebody else, or by us
             try:
-                self.result = _ending().collect(self, status, duration)
-            finally:
-                self._close_oom()
-                os.close(self.pidfd)
-                self.pidfd = -1
-                self.returncode = os.waitstatus_to_exitcode(status)
-                _ending().forget(self)
+                self.result = _ending().collect(self, self._status, self._t1 - self._t0)
+            except Exception:
+                self._let_go()
+                raise
+            self._let_go()
             try:
                 self._remove_cgroup()
             except CgroupError as e:  # what is known of the run is worth more
                 self.result = self.result.replace(error=str(e))
+            except BaseException:
+                self._remove_cgroup()
+                raise
+
+    def _let_go(self) -> None:
+        assert self._status is not None
+        self.returncode = os.waitstatus_to_exitcode(self._status)
+        self._close_oom()
+        fd, self.pidfd = self.pidfd, -1
+        os.close(fd)
+        _ending().forget(self)
 
     def _remove_cgroup(self) -> None:
         if self.spec.keep:
@@ -434,8 +448,8 @@ class Process:
 
     def _close_oom(self) -> None:
         if self.oom_fd >= 0:
-            os.close(self.oom_fd)
-            self.oom_fd = -1
+            fd, self.oom_fd = self.oom_fd, -1
+            os.close(fd)
 
     def __enter__(self) -> "Process":
         return self
@@ -451,14 +465,6 @@ class Process:
         if self.pipes:
             self.pipes.close()  # the program sees the end of its input
         self.wait()
-
-
-def _make_with_new_name(spec: Spec) -> Cgroup:
-    while True:
-        try:
-            return Cgroup.make(spec.made_up_name(), spec.limits, spec.hierarchies, spec.parent)
-        except CgroupExistsError:
-            continue  # of a process with our pid in another pid namespace: take the next name
 
 
 _ending_module: "ModuleType | None" = None
