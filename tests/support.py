@@ -17,6 +17,14 @@ PATIENCE = 20.0 if IN_VM else 1.0
 
 def our_cgroups():
     """Directories of climits' cgroups, the parent and those of another living climits left out."""
+    while True:
+        try:
+            return _our_cgroups()
+        except FileNotFoundError:
+            continue  # one was removed while we looked
+
+
+def _our_cgroups():
     found = []
     for hierarchy in current().hierarchies:
         home = Path(hierarchy.directory_path(placement.HOME))

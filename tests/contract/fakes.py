@@ -22,7 +22,7 @@ class FakeDirectory(Directory):
     """
 
     def __init__(self, files):
-        self.fd = -1
+        self._fd, self._inode = -1, 0
         self.path = "/fake/memory/climits/contract"
         self.files = files
         self.written = []

@@ -194,11 +194,17 @@ def test_v2_limits_are_refused_by_name_on_v1(on_v1, option, value):
     assert e.value.hint
 
 
-@pytest.mark.parametrize("options", [{"swappiness": 10}, {"on_oom": "pause"}])
-def test_v1_limits_are_refused_by_name_on_v2(on_v2, options):
+def test_v1_limits_are_refused_by_name_on_v2(on_v2):
     with pytest.raises(climits.UnsupportedError, match=r"needs .* v1; here it is on v2") as e:
-        climits.run(["/bin/true"], memory="60M", **options)
+        climits.run(["/bin/true"], memory="60M", swappiness=10)
     assert e.value.hint
+
+
+def test_pausing_needs_a_limit_and_the_mark_of_its_own_on_v2(on_v2):
+    for options in ({}, {"memory": "60M", "high": "30M"}):
+        with pytest.raises(climits.UnsupportedError, match="pausing at the limit") as e:
+            climits.run(["/bin/true"], on_oom="pause", **options)
+        assert e.value.hint
 
 
 def test_high_throttles(on_v2, hog):
@@ -233,22 +239,38 @@ def test_kill_group_takes_the_whole_cgroup(hog):
     assert (result.verdict, result.signal) == ("oom-killed", 9)
 
 
-def test_pause_lets_the_program_go_on_with_more_memory(on_v1, hog):
+def is_paused(process):
+    return process.poll() is None and process.paused
+
+
+def test_pause_lets_the_program_go_on_with_more_memory(hog):
     with climits.Process([hog, "alloc", "80", "exit", "5"], memory="60M", on_oom="pause") as p:
-        until(p.cgroup.memory.under_oom)
-        assert p.poll() is None
+        until(lambda: is_paused(p))
+        p.set_limits(memory="70M")  # not enough yet
+        until(lambda: is_paused(p))
         p.set_limits(memory="120M")
     assert (p.result.verdict, p.result.returncode, p.result.oom_kill) == ("exited", 5, 0)
+    assert p.result.memory_peak >= 80 * MIB
 
 
-def test_a_paused_program_can_be_killed(on_v1, hog):
+def test_a_program_that_reads_files_is_not_paused(hog, tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(bytes(64 * MIB))
+    if os.statvfs(tmp_path).f_files == 0 or IN_VM:
+        pytest.skip("the VM's files are tmpfs: there is no page cache to fill")
+    with climits.Process(["cat", str(file)], memory="20M", on_oom="pause", stdout=-3) as p:
+        pass
+    assert (p.result.verdict, p.paused) == ("exited", False)
+
+
+def test_a_paused_program_can_be_killed(hog):
     with climits.Process([hog, "alloc", "80"], memory="60M", on_oom="pause") as p:
-        until(p.cgroup.memory.under_oom)
+        until(lambda: is_paused(p))
         p.kill()
     assert p.result.verdict == "stopped"
 
 
-def test_a_paused_program_times_out(on_v1, hog):
+def test_a_paused_program_times_out(hog):
     result = run(
         hog, "ignore", 15, "alloc", 80, memory="60M", on_oom="pause", timeout=0.3, kill_after=0.2
     )

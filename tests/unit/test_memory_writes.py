@@ -239,9 +239,8 @@ def test_v2_without_swap_accounting(monkeypatch, active, size, refused):
         ),
         (
             new_v2,
-            {"oom_pause": True},
-            "pausing at the limit needs the memory controller on cgroup v1; here it is on v2, "
-            "where the kernel cannot switch the OOM killer off",
+            {"oom_pause": True, "high": M},
+            "pausing at the limit uses memory.high on cgroup v2, so high cannot be given too",
         ),
     ],
 )

@@ -27,13 +27,41 @@ def files(monkeypatch):
     return texts
 
 
-STAT = "{pid} ({name}) S 1 2 3 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 {start} 1000 2 184467440\n"
+STAT = (
+    "{pid} ({name}) {state} 1 2 3 0 -1 {flags} 1 2 3 4 5 6 7 8 20 0 1 0 {start} 1000 2 184467440 "
+    "1 2 3 4 5 {pending} 0 0 0\n"
+)
+ALIVE = {"pid": 42, "name": "cat", "state": "S", "flags": 4194560, "start": 9, "pending": 0}
 
 
 @pytest.mark.parametrize("name", ["cat", "a b", "a) S 1 2 (b", "((", ") R 1 2 3 4 5 6 7 8 9", ""])
 def test_start_time_counts_from_the_last_parenthesis(files, name):
-    files["/proc/42/stat"] = STAT.format(pid=42, name=name, start=987654)
+    files["/proc/42/stat"] = STAT.format(**ALIVE | {"name": name, "start": 987654})
     assert proc.start_time(42) == 987654
+
+
+@pytest.mark.parametrize(
+    ("change", "dying"),
+    [
+        ({}, False),
+        ({"state": "R"}, False),
+        ({"pending": 1 << 14}, False),  # SIGTERM
+        ({"state": "Z"}, True),
+        ({"state": "X"}, True),
+        ({"flags": 4194560 | 4}, True),
+        ({"pending": 1 << 8}, True),
+    ],
+)
+def test_who_is_dying(files, change, dying):
+    files["/proc/42/stat"] = STAT.format(**ALIVE | change)
+    assert proc.is_dying(42) is dying
+    assert proc.is_dying(43) is True
+
+
+@pytest.mark.parametrize("state", ["Z", "X"])
+def test_a_zombie_has_no_start_time(files, state):
+    files["/proc/42/stat"] = STAT.format(**ALIVE | {"state": state})
+    assert proc.start_time(42) is None
 
 
 def test_start_time_of_nobody(files):

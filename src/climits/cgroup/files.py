@@ -51,10 +51,9 @@ class Directory:
 
     Attributes:
         path: where it was when it was opened.
-        fd: its descriptor; -1 once closed.
     """
 
-    __slots__ = ("fd", "path")
+    __slots__ = ("_fd", "_inode", "path")
 
     def __init__(self, path: str) -> None:
         """Open a directory that exists.
@@ -63,10 +62,11 @@ class Directory:
             CgroupGoneError: there is none.
             CgroupPermissionError: no right to look into it.
         """
-        self.fd = -1
+        self._fd = -1
+        self._inode = 0  # only while it rests
         self.path = path
         try:
-            self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError as e:
             raise CgroupGoneError(f"no such cgroup: {path}", path=path, errno=e.errno) from None
         except OSError as e:
@@ -75,11 +75,39 @@ class Directory:
     def __del__(self) -> None:
         self.close()
 
+    @property
+    def fd(self) -> int:
+        """Its descriptor; -1 once closed.
+
+        Raises:
+            CgroupGoneError: it rested, and was removed meanwhile.
+        """
+        if self._inode:
+            fd = Directory(self.path)._take()
+            if os.fstat(fd).st_ino != self._inode:  # another one that was made under its name
+                os.close(fd)
+                raise CgroupGoneError(f"the cgroup was removed: {self.path}", path=self.path)
+            self._fd, self._inode = fd, 0
+        return self._fd
+
+    def rest(self) -> None:
+        """Give the descriptor back until the directory is used again.
+
+        For those who hold thousands: what is then opened is the same cgroup, or an error.
+        """
+        if self._fd >= 0:
+            self._inode = os.fstat(self._fd).st_ino
+            os.close(self._take())
+
+    def _take(self) -> int:
+        fd, self._fd = self._fd, -1
+        return fd
+
     def close(self) -> None:
         """Give the descriptor back; may be called again."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        self._inode = 0
+        if self._fd >= 0:
+            os.close(self._take())
 
     def read(self, name: str) -> bytes:
         """The whole content of a file.
@@ -119,9 +147,10 @@ class Directory:
             CgroupGoneError: the cgroup was removed.
         """
         out: list[bytes | None] = []
+        directory = self.fd
         for name in names:
             try:
-                fd = os.open(name, os.O_RDONLY, dir_fd=self.fd)
+                fd = os.open(name, os.O_RDONLY, dir_fd=directory)
             except OSError:
                 out.append(None)
                 continue
@@ -166,6 +195,14 @@ class Directory:
         except OSError as e:
             raise self._error("cannot open", name, e) from None
 
+    def hand_over(self, name: str, uid: int) -> None:
+        """Make a user the owner of a file, where there is one."""
+        try:
+            os.chown(name, uid, -1, dir_fd=self.fd)
+        except OSError as e:
+            if e.errno != errno.ENOENT:
+                raise self._error("cannot hand over", name, e) from None
+
     def has(self, name: str) -> bool:
         """Whether there is a file or child of that name."""
         try:
@@ -180,7 +217,7 @@ class Directory:
             there = os.stat(self.path)
         except OSError:
             return True
-        return there.st_ino != os.fstat(self.fd).st_ino
+        return there.st_ino != (self._inode or os.fstat(self._fd).st_ino)
 
     def pids(self) -> list[int]:
         """Process ids in this cgroup, its children left out; may be empty."""
@@ -198,6 +235,21 @@ class Directory:
         """Open a child."""
         return Directory(f"{self.path}/{name}")
 
+    def is_populated(self) -> bool:
+        """Whether processes live in this cgroup or in one below it."""
+        events = self.read_optional("cgroup.events")
+        if events is not None:
+            return pick(events, b"populated ") == 1
+        if self.pids():
+            return True
+        for name in self.children():
+            try:
+                if self.child(name).is_populated():
+                    return True
+            except CgroupGoneError:
+                continue
+        return False
+
     def get_mark(self, name: str) -> "bytes | None":
         """An extended attribute; None when it is not set or cannot be."""
         try:
@@ -213,13 +265,28 @@ class Directory:
             return False
         return True
 
+    def marks(self, prefix: str) -> dict[str, bytes]:
+        """The extended attributes whose names begin so; may be empty."""
+        try:
+            names = [name for name in os.listxattr(self.fd) if name.startswith(prefix)]
+            return {name: os.getxattr(self.fd, name) for name in names}
+        except OSError:
+            return {}
+
+    def remove_mark(self, name: str) -> None:
+        """Remove an extended attribute, where there is one."""
+        try:
+            os.removexattr(self.fd, name)
+        except OSError:
+            pass
+
     def _error(self, action: str, name: str, e: OSError, value: object = None) -> CgroupError:
         path = f"{self.path}/{name}"
-        if self.fd < 0:
+        if self._fd < 0 and not self._inode:
             return CgroupGoneError(
                 f"{action}: {path}: given back already", path=path, errno=e.errno
             )
-        if e.errno == errno.ENOENT and self.fd >= 0 and self.is_gone():
+        if e.errno == errno.ENOENT and self.is_gone():
             return CgroupGoneError(
                 f"{action}: {path}: the cgroup was removed", path=path, errno=e.errno
             )

@@ -44,6 +44,10 @@ class Freezer:
                 hint="a task that waits for a device or sleeps at its limit freezes later",
             )
 
+    def start_freezing(self) -> None:
+        """Ask for it and do not wait."""
+        self._request(True)
+
     def _freeze_more(self) -> bool:
         """Ask again, and say whether all have stopped.
 

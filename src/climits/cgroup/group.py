@@ -322,6 +322,11 @@ class Cgroup:
                 placement.remove(part, kill=True, there=there)
         self.close()
 
+    def rest(self) -> None:
+        """Give the descriptors back until they are needed again; see Directory.rest."""
+        for part in self.parts:
+            part.directory.rest()
+
     def close(self) -> None:
         """Give the descriptors back."""
         for part in self.parts:

@@ -5,6 +5,7 @@ import os
 import time
 
 from ..errors import CgroupError, CgroupExistsError, CgroupGoneError
+from ..linux.proc import start_time
 from . import placement
 from .files import Directory
 from .group import Cgroup
@@ -74,13 +75,31 @@ def _dead_below(directory: str, most: "int | None", own: bool) -> list[str]:
         names = above.children()[:most]
     except CgroupError:
         return []
-    dead = []
+    dead = _announced_by_the_dead(above)
     for name in names:
         try:
             if _is_dead(above.child(name), name, own):
                 dead.append(name)
         except CgroupError:
             continue  # gone meanwhile
+    return dead
+
+
+def _announced_by_the_dead(above: Directory) -> list[str]:
+    """What was made, but not yet marked, when its maker was killed."""
+    dead = []
+    for key, value in above.marks(placement.ANNOUNCED).items():
+        mark, name = placement.split_announcement(value)
+        if placement.owner_state(mark) == "dead":
+            try:
+                child = above.child(name)
+                used = child.get_mark(placement.MARK) or child.pids() or child.children()
+                if not used:
+                    child.set_mark(placement.MARK, mark)  # as its maker would have done
+                    dead.append(name)
+            except CgroupError:
+                pass  # it had not come to that
+            above.remove_mark(key)
     return dead
 
 
@@ -143,12 +162,12 @@ def _is_dead(directory: Directory, name: str, own: bool) -> bool:
     state = placement.owner_state(mark)
     if state != "none":
         return state == "dead"
-    # Killed between making it and marking it: then the name tells (see Spec.made_up_name), and
-    # nothing can have been put into it yet.
-    words = name.split("-")
-    if len(words) < 3 or not (words[-1].isdigit() and words[-2].isdigit()):
+    # Killed between making it and marking it: then the name tells, and nothing can have been put
+    # into it yet.
+    pid = placement.pid_in(name)
+    if pid is None:
         return False
-    gone = not os.path.exists(f"/proc/{words[-2]}") or (own and int(words[-2]) == os.getpid())
+    gone = start_time(pid) is None or (own and pid == os.getpid())
     return gone and not directory.pids() and not directory.children()
 
 

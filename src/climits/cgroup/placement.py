@@ -30,6 +30,9 @@ from .layout import KERNEL_PREFIXES, Hierarchy, Layout, current
 HOME = "/climits"
 
 MARK = "user.climits"
+#: On a parent: the owner's mark and the name of a cgroup that is about to be made in it.  Whoever
+#: is killed between making and marking it leaves this behind.
+ANNOUNCED = "user.climits.makes."
 KEPT = b"kept"
 
 _MAX_NAME = 255  # bytes, NAME_MAX
@@ -202,10 +205,16 @@ def make(
     try:
         for hierarchy, controllers in hierarchies:
             path = hierarchy.directory_path(f"{parent}/{name}")
-            _make_below(hierarchy, path, parent, controllers)
-            part = Part(hierarchy, Directory(path), made=True)
-            parts.append(part)
-            part.directory.set_mark(MARK, mark)
+            announced = _announce(hierarchy, parent, name) if pid_in(name) != os.getpid() else None
+            try:
+                _make_below(hierarchy, path, parent, controllers)
+                part = Part(hierarchy, Directory(path), made=True)
+                parts.append(part)
+                part.directory.set_mark(MARK, mark)
+            finally:
+                if announced:
+                    announced.remove_mark(_announcement())
+                    announced.close()
             if "cpuset" in controllers:
                 upper = Directory(os.path.dirname(path))
                 hierarchy.cpuset(part.directory).inherit(upper)
@@ -216,6 +225,34 @@ def make(
         release_parents()
         raise
     return parts
+
+
+def pid_in(name: str) -> "int | None":
+    """The maker's pid in a name that was made up (see Spec.made_up_name); None in others."""
+    words = name.split("-")
+    if len(words) < 3 or not (words[-1].isdigit() and words[-2].isdigit()):
+        return None
+    return int(words[-2])
+
+
+def split_announcement(value: bytes) -> tuple[bytes, str]:
+    """(mark, name) of an announcement."""
+    *mark, name = value.split(b" ", 3)
+    return b" ".join(mark), os.fsdecode(name)
+
+
+def _announcement() -> str:
+    return f"{ANNOUNCED}{os.getpid()}.{_thread.get_native_id()}"
+
+
+def _announce(hierarchy: Hierarchy, parent: str, name: str) -> Directory:
+    """Say on the parent what we are about to make in it."""
+    path = hierarchy.directory_path(parent or "/")
+    if not os.path.isdir(path):
+        _make_parents(hierarchy, parent)
+    upper = Directory(path)
+    upper.set_mark(_announcement(), owner_mark() + b" " + os.fsencode(name))
+    return upper
 
 
 def _make_below(hierarchy: Hierarchy, path: str, parent: str, controllers: tuple[str, ...]) -> None:

@@ -17,7 +17,7 @@ class _Planned(Directory):
     __slots__ = ("_like",)
 
     def __init__(self, path: str, like: str) -> None:
-        self.fd, self.path, self._like = -1, path, like
+        self._fd, self._inode, self.path, self._like = -1, 0, path, like
 
     def has(self, name: str) -> bool:
         # The root cgroup lacks most files of v2: look into whatever child there is.

@@ -55,7 +55,7 @@ def main(values: "dict[str, Any]", command: list[str]) -> int:
         spec = Spec(
             command,
             cwd=values.get("chdir"),
-            env=_environment(values.get("env", ()), bool(values.get("clear_env"))),
+            env=environment(values.get("env", ()), bool(values.get("clear_env"))),
             close_fds=False,  # what the shell opened for the command is the command's
             **{name: values[name] for name in _SPEC if name in values},
         )
@@ -111,8 +111,8 @@ def _run(
     def at_pause() -> None:
         memory = process.cgroup.memory
         _tell(
-            "paused: the program is at its limit; raise memory.memsw.limit_in_bytes and then "
-            f"memory.limit_in_bytes in {memory.directory.path}, or end it: kill {os.getpid()}"
+            "paused: the program is at its limit; "
+            f"{memory.HOW_TO_RESUME.format(memory.directory.path)}, or end it: kill {os.getpid()}"
         )
 
     return process.run_to_end(
@@ -124,7 +124,8 @@ def _run(
     )
 
 
-def _environment(pairs: "list[str] | tuple[()]", clear: bool) -> "dict[str, str] | None":
+def environment(pairs: "list[str] | tuple[()]", clear: bool) -> "dict[str, str] | None":
+    """The environment that --env and --clear-env describe; None: ours as it is."""
     if not pairs and not clear:
         return None
     environment = {} if clear else dict(os.environ)

@@ -67,7 +67,7 @@
 static const struct { const char *name; long nr; } known_calls[] = {
 #define CALL(name) {#name, SYS_##name}
     CALL(chdir), CALL(close), CALL(close_range), CALL(dup3), CALL(fcntl), CALL(getppid),
-    CALL(openat), CALL(prctl), CALL(setgroups), CALL(setpgid), CALL(setpriority),
+    CALL(openat), CALL(prctl), CALL(prlimit64), CALL(setgroups), CALL(setpgid), CALL(setpriority),
     CALL(setresgid), CALL(setresuid), CALL(setsid), CALL(umask), CALL(write),
 #undef CALL
 };

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PR_SET_PDEATHSIG = 1
 LAST_FD = 0xFFFF_FFFF
 PRIO_PROCESS = 0
+RLIMIT_NOFILE = 7
 F_DUPFD_CLOEXEC = 1030
 F_SETFD = 2
 AT_FDCWD = -100
@@ -129,6 +130,11 @@ class Plan:
         """Let the program have these descriptors."""
         for fd in fds:
             self.call("fcntl", fd, F_SETFD, 0, purpose=f"pass descriptor {fd} on")
+
+    def limit_files(self, soft: int, hard: int) -> None:
+        """Set RLIMIT_NOFILE: descriptors at most."""
+        pair = soft.to_bytes(8, sys.byteorder) + hard.to_bytes(8, sys.byteorder)
+        self.call("prlimit64", 0, RLIMIT_NOFILE, pair, None, purpose="limit open files")
 
     def nice(self, value: int) -> None:
         """Set the scheduling priority, -20 to 19."""

@@ -25,7 +25,8 @@ RELAYED = (_HUP, _INT, _QUIT, _USR1, _USR2, _ALRM, _TERM, _CONT)
 ENDING = (_INT, _QUIT, _TERM)
 _WATCHED = (*RELAYED, _CHLD, _TSTP)
 
-_SI_KERNEL = 0x80  # si_code of what the terminal sends
+#: si_code of what the terminal sends.
+SI_KERNEL = 0x80
 _RECORD = 128  # sizeof(struct signalfd_siginfo)
 
 
@@ -42,13 +43,13 @@ class Relay:
         # Ignored, as some daemons leave it, the kernel would reap the program for us.
         _signal.signal(_CHLD, _signal.SIG_DFL)
         old = _signal.pthread_sigmask(_signal.SIG_BLOCK, _WATCHED)
-        self.sigmask = _mask(old)
+        self.sigmask = mask_of(old)
         # One that was ignored when we were started (nohup, or & without job control) stays so.
-        self.fd = signalfd(_mask(_WATCHED))
+        self.fd = signalfd(mask_of(_WATCHED))
 
     def pending(self) -> "int | None":
         """A signal by which somebody asked for the end before there was a program."""
-        for number, _code in self._read():
+        for number, _code, _pid in read_signals(self.fd):
             if number in (_HUP, *ENDING):
                 return number
         return None
@@ -68,14 +69,14 @@ class Relay:
                 come before there was a program.
         """
         stop = 0
-        for number, code in self._read():
+        for number, code, _pid in read_signals(self.fd):
             if number == _CHLD:
                 stop = stop or _stopped_by(pidfd)
             elif number == _TSTP:
-                if code != _SI_KERNEL:
+                if code != SI_KERNEL:
                     send(_TSTP)
                 stop = _TSTP
-            elif code != _SI_KERNEL:
+            elif code != SI_KERNEL:
                 send(number)
             elif again:
                 again(number)
@@ -93,15 +94,15 @@ class Relay:
         time.sleep(0.01)
         _stopped_by(pidfd)
 
-    def _read(self) -> list[tuple[int, int]]:
-        """(number, si_code) of the signals that wait."""
-        try:
-            data = os.read(self.fd, 32 * _RECORD)
-        except BlockingIOError:
-            return []
-        ints = memoryview(data).cast("i")
-        step = _RECORD // 4
-        return [(ints[i], ints[i + 2]) for i in range(0, len(ints), step)]
+
+def read_signals(fd: int) -> list[tuple[int, int, int]]:
+    """(number, si_code, sender's pid) of the signals that wait at a signalfd; may be empty."""
+    try:
+        data = os.read(fd, 32 * _RECORD)
+    except BlockingIOError:
+        return []
+    ints = memoryview(data).cast("i")
+    return [(ints[i], ints[i + 2], ints[i + 3]) for i in range(0, len(ints), _RECORD // 4)]
 
 
 def _stopped_by(pidfd: int) -> int:
@@ -114,7 +115,8 @@ def _stopped_by(pidfd: int) -> int:
     return state.si_status if state and state.si_status in (_TSTP, _TTIN, _TTOU) else 0
 
 
-def _mask(signals: "set[int] | tuple[int, ...]") -> int:
+def mask_of(signals: "set[int] | tuple[int, ...]") -> int:
+    """Signals as a mask, bit N-1 for signal N."""
     mask = 0
     for number in signals:
         mask |= 1 << (number - 1)

@@ -5,19 +5,37 @@ Source: Documentation/filesystems/proc.rst, proc(5).
 
 import os
 
+_PF_EXITING = 0x4
+_SIGKILL_PENDING = 1 << 8
+
 
 def start_time(pid: "int | str" = "self") -> "int | None":
     """Clock ticks from boot to the start of a process; with the pid it names a process for ever.
 
     Returns:
-        Ticks, or None when there is no such process.
+        Ticks, or None when there is no such process, or only its zombie.
     """
+    stat = _stat(pid)
+    return None if stat is None or stat[0] in b"ZX" else int(stat[19])
+
+
+def is_dying(pid: int) -> bool:
+    """Whether a process has ended, is ending, or has been killed and does not know it yet."""
+    stat = _stat(pid)
+    if stat is None or stat[0] in b"ZX":
+        return True
+    return bool(int(stat[6]) & _PF_EXITING or int(stat[28]) & _SIGKILL_PENDING)
+
+
+def _stat(pid: "int | str") -> "list[bytes] | None":
+    """/proc/PID/stat from the state on, which proc(5) counts as field 3."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             # The name may hold spaces and parentheses: count from the last one.
-            return int(file.read().rpartition(b")")[2].split()[19])
-    except (OSError, IndexError):
+            stat = file.read().rpartition(b")")[2].split()
+    except OSError:
         return None
+    return stat if len(stat) > 28 else None
 
 
 def pid_namespace() -> int:

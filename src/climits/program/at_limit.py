@@ -1,10 +1,12 @@
-"""At the limit on v1, where the kernel tells but does not act on a whole group."""
+"""At the limit, where the kernel tells and the rest is up to us."""
 
-import os
 import time
+
+from ..cgroup.limits import make_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..cgroup.limits import LimitOptions
     from .process import Process
 
 #: Between the OOM event and the kernel's count of the kill: look again so often, this long.
@@ -12,17 +14,25 @@ _RECHECK, _SETTLES = 0.001, 1.0  # seconds
 
 
 def at_oom(process: "Process", event: int) -> None:
-    """Deal with an OOM event: a hint that the kernel has killed, or is about to.
+    """Deal with an event of Memory.watch_oom: a hint that the limit is, or is about to be, hit.
 
     Args:
         process: whose cgroup it is about.
-        event: the eventfd, which is readable.
+        event: the descriptor, which is readable.
     """
-    os.eventfd_read(event)
     memory = process.cgroup.memory
+    memory.drain_oom(event)
     if process.spec.on_oom == "pause":
-        if process.on_pause and memory.under_oom():
-            process.on_pause()
+        if memory.can_pause_on_oom:
+            paused = memory.is_stuck()
+        else:  # then the kernel does not do it for us
+            paused = not process.paused and memory.is_stuck()
+            if paused:
+                process.cgroup.freezer.start_freezing()
+        if paused:
+            process.paused = True
+            if process.on_pause:
+                process.on_pause()
         return
     settled = time.monotonic() + _SETTLES
     before = (process.before.oom_kill or 0) if process.before else 0
@@ -31,3 +41,16 @@ def at_oom(process: "Process", event: int) -> None:
             process.kill_all()
             return
         time.sleep(_RECHECK)
+
+
+def set_limits(process: "Process", force: bool, limits: "LimitOptions") -> None:
+    """Change limits of a program, and let it go on if it was paused and now has the memory to."""
+    pauses = process.spec.on_oom == "pause"
+    wish = make_limits(new=False, on_oom="pause" if pauses else "kill", **limits)
+    process.cgroup.set_limits(wish, force=force)
+    memory = process.cgroup.memory if process.paused else None
+    if memory and memory.can_pause_on_oom:
+        process.paused = False  # the kernel has woken it; if that is not enough, it tells again
+    elif memory and not memory.is_stuck():
+        process.cgroup.thaw()
+        process.paused = False

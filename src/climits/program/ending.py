@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import time
 
 from ..cgroup.layout import current
 from ..cgroup.leftovers import sweep
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from ..records import KilledProcess
     from .process import Process
 
+
+_SIGTERM = 15
 
 # What is told of a cgroup that was removed under us.
 _NOTHING: "Report" = (None, None, lambda: (MemoryUsage(), MemoryEvents(), None, None))
@@ -56,6 +59,54 @@ def _end_all() -> None:
             process.wait()
         except ClimitsError:
             pass  # the others must end too
+
+
+def run_to_end(
+    process: "Process",
+    timeout: "float | None",
+    kill_after: float,
+    input: "str | bytes | None",
+    wake: int,
+    on_wake: "Callable[[], None] | None",
+) -> Result:
+    """See Process.run_to_end."""
+    pump = None
+    try:
+        if process.pipes is not None:
+            from .pipes import Pump
+
+            pump = Pump(process.pipes, input)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        asked = False
+        while process.returncode is None:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                process.turn(0.0, pump)  # it may have ended while we were stopped
+                if process.returncode is not None:
+                    break
+                process.timed_out = True
+                if asked:
+                    process.kill_all()
+                    deadline = None
+                else:
+                    process.send_signal(_SIGTERM)
+                    asked, deadline = True, time.monotonic() + kill_after
+                continue
+            if process.turn(left, pump, wake) and on_wake:
+                on_wake()
+    except BaseException:
+        try:
+            process.kill()
+            process.wait()
+        finally:
+            if process.pipes:
+                process.pipes.close()
+        raise
+    assert process.result is not None
+    if pump is not None:
+        stdout, stderr = pump.finish()
+        process.result = process.result.replace(stdout=stdout, stderr=stderr)
+    return process.result
 
 
 def read_status(pidfd: int) -> int:

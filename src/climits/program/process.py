@@ -12,7 +12,7 @@ import time
 
 from ..cgroup import placement
 from ..cgroup.group import Cgroup
-from ..cgroup.limits import kernel_kills_group, make_limits
+from ..cgroup.limits import kernel_kills_group
 from ..errors import CgroupError, LaunchError
 from ..launch.spawn import spawn
 from ..units import format_size
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from types import ModuleType, TracebackType
     from typing import Any, Unpack
 
+    from ..cgroup.events import Events
     from ..cgroup.limits import LimitOptions
+    from ..cgroup.triggers import Trigger
     from ..records import MemoryEvents, MemoryUsage, Result
     from .pipes import Pipes, Pump
     from .spec import Options, StrPath
@@ -53,6 +55,7 @@ class Process:
         shared: others live in the cgroup too.
         started, booted: when it started, seconds since the epoch and since boot.
         timed_out, stopped: we ended it, or asked it to end.
+        paused: it sleeps at its limit (``on_oom="pause"``) until `set_limits` gives it more.
     """
 
     def __init__(self, args: "Sequence[StrPath] | StrPath", **options: "Unpack[Options]") -> None:
@@ -90,7 +93,7 @@ class Process:
         self.returncode: int | None = None
         self.result: Result | None = None
         self.pidfd = self.oom_fd = -1
-        self.timed_out = self.stopped = False
+        self.timed_out = self.stopped = self.paused = False
         self._status: int | None = None
         self.on_pause: Callable[[], None] | None = None
         self._lock = _thread.RLock()  # a signal handler may come back
@@ -143,6 +146,8 @@ class Process:
             group = Cgroup.make(spec.name, spec.limits, spec.hierarchies, spec.parent)
         else:
             group = Cgroup.make_new(spec.made_up_name, spec.limits, spec.hierarchies, spec.parent)
+        if spec.tells_pressure and spec.uid is not None:
+            group.tracker.directory.hand_over("memory.pressure", spec.uid)
         # In a cgroup that we did not make others live too, now or later.
         self.shared = not group.tracker.made
         return group
@@ -193,7 +198,9 @@ class Process:
             LimitTooLowError: the limit is below what is in use.
             UnsupportedError, CgroupError.
         """
-        self.cgroup.set_limits(make_limits(new=False, **limits), force=force)
+        from .at_limit import set_limits
+
+        set_limits(self, force, limits)
 
     def freeze(self, timeout: float = 10.0) -> None:
         """Stop every process in its cgroup and wait until they have stopped."""
@@ -211,6 +218,19 @@ class Process:
                     _signal.pidfd_send_signal(self.pidfd, number)
                 except ProcessLookupError:
                     pass
+
+    def events(self, *triggers: "Trigger") -> "Events":
+        """What happens in its cgroup: iterate over it, or wait for its `fileno`.
+
+        Args:
+            triggers: see climits.cgroup.events.Trigger.
+
+        Raises:
+            UnsupportedError: this host cannot watch for one of them.
+        """
+        from ..cgroup.events import Events
+
+        return Events(self.cgroup, triggers)
 
     def terminate(self) -> None:
         """Ask it to end, with SIGTERM.  The verdict will be `stopped`."""
@@ -307,44 +327,9 @@ class Process:
             on_wake: called when that is readable.
             on_pause: called when the program sleeps at its limit (``on_oom="pause"``).
         """
-        pump = None
         self.on_pause = on_pause
-        try:
-            if self.pipes is not None:
-                from .pipes import Pump
-
-                pump = Pump(self.pipes, input)
-            deadline = None if timeout is None else time.monotonic() + timeout
-            asked = False
-            while self.returncode is None:
-                left = None if deadline is None else deadline - time.monotonic()
-                if left is not None and left <= 0:
-                    self.turn(0.0, pump)  # it may have ended while we were stopped
-                    if self.returncode is not None:
-                        break
-                    self.timed_out = True
-                    if asked:
-                        self.kill_all()
-                        deadline = None
-                    else:
-                        self.send_signal(_SIGTERM)
-                        asked, deadline = True, time.monotonic() + kill_after
-                    continue
-                if self.turn(left, pump, wake) and on_wake:
-                    on_wake()
-        except BaseException:
-            try:
-                self.kill()
-                self.wait()
-            finally:
-                if self.pipes:
-                    self.pipes.close()
-            raise
-        assert self.result is not None
-        if pump is not None:
-            stdout, stderr = pump.finish()
-            self.result = self.result.replace(stdout=stdout, stderr=stderr)
-        return self.result
+        result: Result = _ending().run_to_end(self, timeout, kill_after, input, wake, on_wake)
+        return result
 
     def turn(self, timeout: "float | None", pump: "Pump | None" = None, wake: int = -1) -> bool:
         """Wait once, at most `timeout` seconds, and deal with what happened.
@@ -375,7 +360,7 @@ class Process:
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
         if self.oom_fd >= 0:
-            poll.register(self.oom_fd, select.POLLIN)
+            poll.register(self.oom_fd, self.cgroup.memory.OOM_MASK)
         if wake >= 0:
             poll.register(wake, select.POLLIN)
         for fd, events in (pump.fds if pump else {}).items():

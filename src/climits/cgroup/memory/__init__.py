@@ -4,7 +4,7 @@ The vocabulary is v2's.  Each version's module says what its kernel can do (the 
 ``has_`` capabilities) and how a wish becomes writes; what it cannot do is refused by name.
 """
 
-from ...errors import CgroupError, LimitTooLowError, UnsupportedError
+from ...errors import CgroupError, LimitTooLowError
 from ...records import MemoryEvents, MemoryLimits, MemoryUsage
 from ...units import MAX_BYTES, UNLIMITED, format_size, parse_size, round_to_pages
 
@@ -30,8 +30,14 @@ class Memory:
     UNLIMITED.
     """
 
-    #: Tasks that hit the limit can be made to sleep until it is raised.
+    #: Tasks that hit the limit can be made to sleep until it is raised, by the kernel itself.
     can_pause_on_oom = False
+
+    #: What poll(2) reports on a descriptor of watch_oom: POLLIN, or POLLPRI.
+    OOM_MASK = 1
+
+    #: How a person lets a paused program go on.
+    HOW_TO_RESUME = ""
 
     #: What a cgroup has that nobody has touched.
     UNTOUCHED = MemoryLimits(max=UNLIMITED, swap_max=UNLIMITED)
@@ -65,14 +71,57 @@ class Memory:
         """Whether tasks sleep at the limit now; None where the kernel does not tell."""
         return None
 
+    def is_stuck(self) -> bool:
+        """Whether a program that is paused at its limit needs more memory to go on."""
+        raise NotImplementedError
+
     def watch_oom(self) -> int:
-        """A new readable descriptor that fires when the limit is hit for good.
+        """A new descriptor that fires (OOM_MASK) when the limit is hit for good, or more often.
 
         A hint only: it fires on removal too, so read the counters after it.
         """
-        raise UnsupportedError(
-            "OOM events of the memory controller are not offered as eventfd here"
-        )
+        raise NotImplementedError
+
+    def drain_oom(self, fd: int) -> None:
+        """Make a descriptor of watch_oom ready to fire again."""
+        raise NotImplementedError
+
+    def watch_usage(self, level: int) -> "int | None":
+        """A new eventfd that fires when usage crosses a level, bytes, upwards or downwards.
+
+        A hint only: it fires on removal too.  None where the kernel has no such thing (v2).
+        """
+        raise NotImplementedError
+
+    def watch_counters(self) -> "int | None":
+        """A new descriptor of the counters' file: POLLPRI when one moved since it was read.
+
+        None where the kernel has no such file (v1).
+        """
+        raise NotImplementedError
+
+    def watch_pressure(self, level: str) -> int:
+        """A new eventfd that fires at a pressure of low, medium or critical (v1), or on removal.
+
+        Raises:
+            UnsupportedError: the kernel has no such thing (v2).
+        """
+        raise NotImplementedError
+
+    def all_events(self) -> MemoryEvents:
+        """As events, with those of the cgroups below too where the kernel counts them (v2)."""
+        return self.events()
+
+    def counts_limit_hits(self) -> bool:
+        """Whether the counters tell of each time that the limit is hit."""
+        return True
+
+    def open_reclaim(self, size: int) -> "tuple[int, str]":
+        """How to give `size` bytes back: a new descriptor and what to write to it.
+
+        Not written here, since the write takes as long as the kernel needs.
+        """
+        raise NotImplementedError
 
     def writes(self, wish: MemoryLimits, now: MemoryLimits) -> "list[Write]":
         """The writes that turn the limits `now` into the `wish`, in the order the kernel accepts.

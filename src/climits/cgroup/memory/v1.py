@@ -35,6 +35,7 @@ class MemoryV1(Memory):
     """limit_in_bytes, memsw, soft limit, swappiness, oom_control."""
 
     can_pause_on_oom = True
+    HOW_TO_RESUME = "raise memory.memsw.limit_in_bytes and then memory.limit_in_bytes in {}"
 
     def limits(self) -> MemoryLimits:
         limit, swap = _max_and_swap(*self.directory.read_many(_LIMITS))
@@ -66,18 +67,45 @@ class MemoryV1(Memory):
     def under_oom(self) -> bool:
         return b"under_oom 1" in self.directory.read("memory.oom_control")
 
+    def is_stuck(self) -> bool:
+        return self.under_oom()
+
     def watch_oom(self) -> int:
-        control = self.directory.open_file("memory.oom_control")
+        return self._eventfd("memory.oom_control", "")
+
+    def drain_oom(self, fd: int) -> None:
+        try:
+            os.eventfd_read(fd)
+        except BlockingIOError:
+            pass  # another thread was faster
+
+    def watch_usage(self, level: int) -> "int | None":
+        return self._eventfd("memory.usage_in_bytes", f" {level}")
+
+    def watch_counters(self) -> "int | None":
+        return None
+
+    def watch_pressure(self, level: str) -> int:
+        return self._eventfd("memory.pressure_level", f" {level}")
+
+    def _eventfd(self, file: str, argument: str) -> int:
+        control = self.directory.open_file(file)
         try:
             event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             try:
-                self.directory.write("cgroup.event_control", f"{event} {control}")
+                self.directory.write("cgroup.event_control", f"{event} {control}{argument}")
             except CgroupError:
                 os.close(event)
                 raise
             return event
         finally:
             os.close(control)  # the kernel holds the file for as long as the eventfd lives
+
+    def counts_limit_hits(self) -> bool:
+        return self.events().max is not None or _memsw_hits_are_counted()
+
+    def open_reclaim(self, size: int) -> "tuple[int, str]":
+        return self.directory.open_file("memory.force_empty", os.O_WRONLY), "0"  # all that it can
 
     def writes(self, wish: MemoryLimits, now: MemoryLimits) -> "list[Write]":
         for name in ("high", "min"):
@@ -194,6 +222,13 @@ def _events(
         max=hits if counted else None,
         oom_kill=_oom_kill(control),
     )
+
+
+def _memsw_hits_are_counted() -> bool:
+    # Since 6.15 page_counter counts failures only where it is asked to, and nobody asks for memsw.
+    # Source: mm/memcontrol.c (track_failcnt)
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int(minor.partition("-")[0])) < (6, 15)
 
 
 def _oom_kill(control: "bytes | None") -> "int | None":

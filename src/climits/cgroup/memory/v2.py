@@ -3,6 +3,8 @@
 Source: Documentation/admin-guide/cgroup-v2.rst, mm/memcontrol.c.
 """
 
+import os
+
 from ...errors import CgroupError, UnsupportedError
 from ...records import MemoryEvents, MemoryLimits, MemoryUsage
 from ...units import UNLIMITED, round_to_pages
@@ -24,8 +26,18 @@ _EVENTS = ("memory.events.local", "memory.events")  # the former since 5.2
 _LIMITS = ("memory.max", "memory.swap.max")
 
 
+#: Between memory.high, where a program is paused, and memory.max, where it would be killed: as much
+#: as a fast program takes until the supervisor has frozen it, and no more than it can spare.
+_MARGIN_SHARE, _MARGIN_LEAST, _MARGIN_MOST = 16, 1 << 20, 64 << 20
+#: memory.current runs behind by a batch of 64 pages a CPU.
+_ROUNDING = 1 << 20
+
+
 class MemoryV2(Memory):
     """memory.max, high, low, min, swap.max, oom.group."""
+
+    OOM_MASK = 2
+    HOW_TO_RESUME = "raise memory.max and memory.high in {}, then write 0 to its cgroup.freeze"
 
     def limits(self) -> MemoryLimits:
         limit, swap, high, low, least, group = self.directory.read_many(
@@ -60,6 +72,35 @@ class MemoryV2(Memory):
             ),
         )  # fmt: skip
 
+    def watch_oom(self) -> int:
+        return self.watch_counters()
+
+    def drain_oom(self, fd: int) -> None:
+        os.pread(fd, 4096, 0)  # a counter that moves after this fires again
+
+    def watch_usage(self, level: int) -> "int | None":
+        return None
+
+    def watch_counters(self) -> int:
+        return self.directory.open_file("memory.events")
+
+    def watch_pressure(self, level: str) -> int:
+        raise UnsupportedError(
+            f"pressure {level} needs the memory controller on cgroup v1; here it is on v2",
+            hint="write it like some 150ms/1s",
+        )
+
+    def all_events(self) -> MemoryEvents:
+        return _events(None, self.directory.read("memory.events"))
+
+    def open_reclaim(self, size: int) -> "tuple[int, str]":
+        if not self.directory.has("memory.reclaim"):
+            raise UnsupportedError(
+                f"{self.directory.path}: this kernel cannot reclaim on request",
+                hint="use a kernel from 5.19 on",
+            )
+        return self.directory.open_file("memory.reclaim", os.O_WRONLY), str(size)
+
     def writes(self, wish: MemoryLimits, now: MemoryLimits) -> "list[Write]":
         if wish.swappiness is not None:
             raise UnsupportedError(
@@ -67,11 +108,7 @@ class MemoryV2(Memory):
                 hint="a swap limit of 0 keeps the program out of swap on v2",
             )
         if wish.oom_pause:
-            raise UnsupportedError(
-                "pausing at the limit needs the memory controller on cgroup v1; here it is on v2, "
-                "where the kernel cannot switch the OOM killer off",
-                hint="use kill or kill-group",
-            )
+            wish = wish.replace(high=self._pause_at(wish, now))
         out: list[Write] = []
         if wish.swap_max is not None and self._can_limit_swap(wish.swap_max):
             out.append(_write("memory.swap.max", wish.swap_max))
@@ -82,6 +119,28 @@ class MemoryV2(Memory):
         if wish.oom_group is not None:
             out.append(("memory.oom.group", str(int(wish.oom_group)), int(wish.oom_group)))
         return out
+
+    def _pause_at(self, wish: MemoryLimits, now: MemoryLimits) -> int:
+        limit = now.max if wish.max is None else wish.max
+        if limit is None or limit == UNLIMITED:
+            raise UnsupportedError(
+                "pausing at the limit needs a memory limit", hint="give a memory limit too"
+            )
+        if wish.high is not None:
+            raise UnsupportedError(
+                "pausing at the limit uses memory.high on cgroup v2, so high cannot be given too",
+                hint="leave high out",
+            )
+        return int(limit) - _pause_margin(limit)
+
+    def is_stuck(self) -> bool:
+        high = self._read_limit("memory.high")
+        usage = self.usage()
+        if high == UNLIMITED or usage.current is None:
+            return False
+        # Page cache is reclaimed, at the mark too: a program that reads files is not stuck.
+        cache = max((usage.file or 0) - _pause_margin(high), 0)
+        return usage.current - cache >= high - _ROUNDING
 
     def _can_limit_swap(self, size: "Limit") -> bool:
         if self.directory.has("memory.swap.max"):
@@ -100,6 +159,10 @@ class MemoryV2(Memory):
             self.directory.write("memory.reclaim", str(size))  # since 5.19; EAGAIN: less than asked
         except CgroupError:
             return
+
+
+def _pause_margin(limit: "Limit") -> int:
+    return int(min(max(limit / _MARGIN_SHARE, _MARGIN_LEAST), _MARGIN_MOST))
 
 
 def _write(file: str, size: "Limit") -> "Write":
