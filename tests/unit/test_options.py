@@ -6,11 +6,27 @@ from hypothesis import strategies as st
 
 from climits.cli import main, options, run
 from climits.cli.help import parser
-from climits.cli.options import GC, LIFE, LIMITS, RUN, TELLING, VERSION, HelpRequested, parse
+from climits.cli.options import (
+    ALARMS,
+    CTL,
+    GC,
+    LIFE,
+    LIMITS,
+    RESTART,
+    RUN,
+    SUPERVISE,
+    TELLING,
+    VERSION,
+    WATCH,
+    HelpRequested,
+    parse,
+)  # fmt: skip
 from climits.errors import InvalidValueError
 from climits.program.spec import Spec
 
-TABLES = {"run": RUN, "gc": GC, "version": VERSION}
+TABLES = {
+    "run": RUN, "supervise": SUPERVISE, "ctl": CTL, "watch": WATCH, "gc": GC, "version": VERSION,
+}  # fmt: skip
 ALL = [(name, option) for name, table in TABLES.items() for option in table]
 
 
@@ -24,7 +40,7 @@ def test_each_option_is_well_formed(command, option):
     assert kind in ("text", "int", "float", "list", "switch")
     assert (metavar is None) == (kind == "switch")
     assert metavar is None or metavar == metavar.upper()
-    assert group in (LIMITS, LIFE, TELLING)
+    assert group in (LIMITS, LIFE, TELLING, RESTART, ALARMS)
     assert text and text == text.strip() and not text.endswith(".")
     assert text % () == text.replace("%%", "%")
 

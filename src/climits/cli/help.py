@@ -2,10 +2,12 @@
 
 import argparse
 
-from .options import LIFE, LIMITS, TELLING, Option
+from .options import ALARMS, LIFE, LIMITS, RESTART, TELLING, Option
 
 _TITLES = {
     LIMITS: ("limits", "kept by the kernel; what this host cannot enforce is refused"),
+    RESTART: ("restarts", None),
+    ALARMS: ("alarms", "raised before the program dies; see docs/supervise.md"),
     LIFE: ("where and how it runs", None),
     TELLING: ("what is told", None),
 }

@@ -16,6 +16,9 @@ FAILED, NOT_EXECUTABLE, NOT_FOUND = 125, 126, 127
 #: name: (module, one line of help).  A module has OPTIONS, USAGE, EPILOG and main(values, words).
 COMMANDS = {
     "run": ("run", "run a command under limits and say what happened"),
+    "supervise": ("supervise", "keep programs alive under their limits"),
+    "ctl": ("ctl", "steer a running supervisor"),
+    "watch": ("watch", "tell what happens in a cgroup, and act on it"),
     "gc": ("gc", "remove the cgroups of owners that died"),
     "version": ("version", "print the version"),
 }
@@ -82,6 +85,10 @@ def dispatch(argv: list[str]) -> int:
         name, rest = rest[0], ["--help"]
     if name == "--version":
         name = "version"
+    if name in ("-memory", "-root") or name.startswith(("-memory=", "-root=")):
+        from .supervise import run_original
+
+        return run_original(argv)
     if name not in COMMANDS:
         raise _unknown(name)
     from . import options

@@ -27,7 +27,7 @@ RUN: tuple[Option, ...] = (
         "ACTION",
         "text",
         LIMITS,
-        "at the limit: kill one process (default), kill-group, or pause until it is raised (v1)",
+        "at the limit: kill one process (default), kill-group, or pause until it is raised",
     ),
     ("--pids", "N", "int", LIMITS, "processes and threads at most"),
     ("--cpus", "N.N", "float", LIMITS, "CPUs' worth of time, such as 1.5"),
@@ -58,12 +58,77 @@ RUN: tuple[Option, ...] = (
     ("--verbose", None, "switch", TELLING, "tell each thing that climits does"),
 )
 
+RESTART, ALARMS = "restarts", "alarms"
+
+_NOT_SUPERVISED = ("--timeout", "--kill-after", "--keep")
+
+SUPERVISE: tuple[Option, ...] = (
+    *(o for o in RUN if o[3] == LIMITS or (o[3] == LIFE and o[0] not in _NOT_SUPERVISED)),
+    ("--config", "FILE", "text", RESTART, "supervise the programs of this file (-c FILE)"),
+    ("--check", None, "switch", RESTART, "check the file and do nothing"),
+    (
+        "--restart",
+        "WHEN",
+        "text",
+        RESTART,
+        "on-oom (default), on-failure, always or never",
+    ),
+    ("--restart-delay", "TIME", "text", RESTART, "before the first restart (default 0); then "
+     "100ms or this, doubled each time"),
+    ("--restart-delay-max", "TIME", "text", RESTART, "the longest delay (default 60s)"),
+    ("--healthy-after", "TIME", "text", RESTART, "a run of this length starts the delays anew "
+     "(default 10s)"),
+    ("--max-oom-restarts", "N/PERIOD", "text", RESTART, "after OOM kills (default 10/1m)"),
+    ("--max-restarts", "N/PERIOD", "text", RESTART, "after other ends (default 10/1m)"),
+    ("--grow", "F", "float", RESTART, "after an OOM kill, F times the memory"),
+    ("--grow-max", "SIZE", "text", RESTART, "but never more than this"),
+    ("--stop-signal", "NAME", "text", RESTART, "by which it is asked to end (default TERM)"),
+    ("--stop-timeout", "TIME", "text", RESTART, "from there to SIGKILL of all of it (default 10s)"),
+    ("--child-oom", "ACTION", "text", RESTART, "a child was OOM-killed: ignore (default) or "
+     "restart"),
+    ("--alarm", "SPEC", "list", ALARMS, "SOURCE[=LEVEL][,ACTION=VALUE...], such as "
+     "threshold=80%%,signal=TERM; may be repeated"),
+    ("--socket", "PATH", "text", TELLING, "listen for climits ctl there"),
+    ("--log-format", "FORM", "text", TELLING, "of events on standard error: text or json"),
+)  # fmt: skip
+
+CTL: tuple[Option, ...] = (
+    ("--socket", "PATH", "text", LIFE, "of the supervisor"),
+    ("--follow", None, "switch", TELLING, "events: go on with those to come"),
+    ("--json", None, "switch", TELLING, "for programs"),
+)
+
+#: Short spellings of what is typed most.
+SHORT = {"-c": "--config"}
+
 GC: tuple[Option, ...] = (
     ("--parent", "PATH", "list", LIFE, "look below this cgroup too; may be repeated"),
     ("--quiet", None, "switch", TELLING, "print errors only"),
 )
 
 VERSION: tuple[Option, ...] = ()
+
+WATCH: tuple[Option, ...] = (
+    ("--threshold", "SIZE", "list", ALARMS, "usage reaches 32M, or 80%% of the limit"),
+    ("--hysteresis", "SIZE", "text", ALARMS, "again only after usage fell so far below"),
+    ("--oom", None, "switch", ALARMS, "the OOM killer killed a process"),
+    ("--under-oom", None, "switch", ALARMS, "tasks sleep at the limit (cgroup v1)"),
+    ("--limit", None, "switch", ALARMS, "the limit was hit; on v2 the high mark too"),
+    ("--pressure", "SPEC", "list", ALARMS, "time lost for want of memory: some=150ms/1s; "
+     "on cgroup v1 also low, medium, critical"),
+    ("--populated", None, "switch", ALARMS, "there are processes in it"),
+    ("--empty", None, "switch", ALARMS, "the last process has left"),
+    ("--swap", "SIZE", "list", ALARMS, "usage of swap reaches a size"),
+    ("--exec", "COMMAND", "text", ALARMS, "run a command, which gets the event; 30 s at most"),
+    ("--signal", "NAME", "text", ALARMS, "send a signal to every process of the cgroup"),
+    ("--webhook", "URL", "text", ALARMS, "post the event there, as JSON"),
+    ("--freeze", None, "switch", ALARMS, "stop every process of the cgroup"),
+    ("--grow", "FACTOR", "text", ALARMS, "raise the memory limit, such as 1.5 times"),
+    ("--grow-max", "SIZE", "text", ALARMS, "but no further than this"),
+    ("--reclaim", "SIZE", "text", ALARMS, "ask the kernel to take so much back; on v1 all it can"),
+    ("--once", None, "switch", TELLING, "end after the first event"),
+    ("--json", None, "switch", TELLING, "events as JSON, one a line"),
+)  # fmt: skip
 
 
 class HelpRequested(Exception):
@@ -89,6 +154,8 @@ def parse(options: "tuple[Option, ...]", argv: list[str]) -> "tuple[dict[str, An
         if word[:1] != "-" or word == "-":
             return values, [word, *words]
         flag, equals, value = word.partition("=")
+        if SHORT.get(flag) in kinds:
+            flag = SHORT[flag]
         kind = kinds.get(flag)
         if kind is None:
             if word in ("-h", "--help"):

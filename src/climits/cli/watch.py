@@ -1,0 +1,258 @@
+"""`climits watch`: tell what happens in a cgroup, ours or not, and do something about it."""
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+
+from ..cgroup import placement
+from ..cgroup.events import Event, Events
+from ..cgroup.files import Directory
+from ..cgroup.group import Cgroup
+from ..errors import CgroupGoneError, InvalidValueError
+from ..launch.signals import mask_of, read_signals
+from ..launch.spawn import signalfd
+from ..linux.proc import cgroup_paths
+from ..supervise.actions import Actor
+from ..supervise.alarms import Alarm, make_alarm
+from ..units import format_size
+from .options import WATCH as OPTIONS
+from .options import parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+USAGE = "climits watch CGROUP|PID|NAME [OPTIONS]"
+EPILOG = """\
+CGROUP is a path such as /system.slice/web.service or a directory below
+/sys/fs/cgroup, PID a process whose memory cgroup is meant, NAME a cgroup that
+climits made. Ends with status 0 when the cgroup is removed, or by Ctrl+C.
+
+Actions are done for each event but the removal. A command gets the event as
+JSON on standard input and in CLIMITS_EVENT, CLIMITS_CGROUP, CLIMITS_TIME,
+CLIMITS_CURRENT, CLIMITS_LIMIT, CLIMITS_LEVEL and CLIMITS_COUNT.
+
+--json has one object a line, with what is known of: kind (the source, or
+removed), cgroup, time (seconds since the epoch), current, level and limit
+(bytes), count (of oom: processes killed; of limit: hits), trigger.
+
+examples:
+  climits watch web --threshold 80% --signal USR1
+  climits watch 4711 --oom --limit --exec './report.sh --short'
+  climits watch /jobs/big --pressure some=150ms/1s --grow 1.5 --grow-max 2G
+"""
+
+__all__ = ["EPILOG", "OPTIONS", "USAGE", "main"]
+
+_PLAIN = ("oom", "under_oom", "limit", "populated", "empty")
+_LEVELLED = ("threshold", "swap", "pressure")
+_ACTIONS = ("signal", "exec", "webhook", "freeze", "grow", "grow_max", "reclaim")
+_ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+
+def main(values: "dict[str, Any]", words: list[str]) -> int:
+    """Watch until the cgroup is removed or somebody asks for the end."""
+    while len(words) > 1:  # options behind the cgroup, where people write them
+        more, rest = parse(OPTIONS, words[1:])
+        if not more:
+            raise InvalidValueError(
+                f"watch takes one cgroup: {words[1]}", hint="see climits watch --help"
+            )
+        values, words = _merged(values, more), [words[0], *rest]
+    if not words:
+        raise InvalidValueError(
+            "no cgroup was given", hint="climits watch NAME --threshold 32M --signal TERM"
+        )
+    alarms = _alarms(values)
+    group = find_cgroup(words[0])
+    try:
+        _check(group, alarms)
+        _Watch(group, alarms, bool(values.get("json")), bool(values.get("once"))).run()
+    finally:
+        group.close()
+    return 0
+
+
+def _merged(values: "dict[str, Any]", more: "dict[str, Any]") -> "dict[str, Any]":
+    for name, value in more.items():
+        if isinstance(value, list):
+            value = values.get(name, []) + value
+        elif name in values and value is not True:
+            flag = "--" + name.replace("_", "-")
+            raise InvalidValueError(f"{flag} is given twice", value=value)
+        values[name] = value
+    return values
+
+
+def _alarms(values: "dict[str, Any]") -> list[Alarm]:
+    actions = {name: values[name] for name in _ACTIONS if name in values}
+    triggers: list[dict[str, Any]] = [
+        {"source": name.replace("_", "-")} for name in _PLAIN if values.get(name)
+    ]
+    for name in _LEVELLED:
+        for level in values.get(name, ()):
+            trigger = {"source": name, "level": level}
+            if "hysteresis" in values and name != "pressure":
+                trigger["hysteresis"] = values["hysteresis"]
+            triggers.append(trigger)
+    if not triggers:
+        raise InvalidValueError(
+            "nothing to watch for", hint="say at least one of --threshold, --oom, --pressure, ..."
+        )
+    if "hysteresis" in values and not any("hysteresis" in t for t in triggers):
+        raise InvalidValueError(
+            "hysteresis goes with a threshold", hint="say --threshold or --swap too"
+        )
+    return [make_alarm(trigger | actions) for trigger in triggers]
+
+
+def find_cgroup(word: str) -> Cgroup:
+    """The cgroup that a person means: a path, the pid of a process in it, or a name of climits'.
+
+    Raises:
+        InvalidValueError: the word means nothing.
+        CgroupGoneError: there is no such cgroup or process.
+    """
+    if word.isascii() and word.isdigit():
+        try:
+            paths = cgroup_paths(word)
+        except OSError:
+            raise CgroupGoneError(
+                f"no such process: {word}", hint="a cgroup of that name is written /climits/NAME"
+            ) from None
+        return Cgroup.open(paths.get("memory", paths.get("", "/")))
+    if "/" in word:
+        return Cgroup.open(word)
+    placement.check_name(word)
+    # An ordinary user's cgroups are made below the one they are in.
+    homes = [placement.HOME]
+    if os.geteuid() != 0:
+        homes += sorted(path.rstrip("/") + placement.HOME for path in set(cgroup_paths().values()))
+    for home in homes:
+        try:
+            return Cgroup.open(f"{home}/{word}")
+        except CgroupGoneError:
+            continue
+    raise CgroupGoneError(
+        f"no such cgroup: {homes[0]}/{word}",
+        hint="a cgroup that climits did not make is given by its path, which starts with /",
+    )
+
+
+def _check(group: Cgroup, alarms: list[Alarm]) -> None:
+    """Refuse what would hit the innocent, or us."""
+    if group.path == "/" and any(alarm.signal or alarm.freeze for alarm in alarms):
+        raise InvalidValueError(
+            "signal and freeze would reach every process of the machine: the cgroup is /",
+            hint="watch a cgroup of its own",
+        )
+    if any(alarm.freeze for alarm in alarms) and os.getpid() in _pids(group.tracker.directory):
+        raise InvalidValueError(
+            f"freeze would stop this command too: it runs in {group.path}",
+            hint="run it from another cgroup",
+        )
+
+
+class _Watch:
+    """The loop."""
+
+    def __init__(self, group: Cgroup, alarms: list[Alarm], as_json: bool, once: bool) -> None:
+        self.group, self.as_json, self.once = group, as_json, once
+        self.alarms = {alarm.trigger: alarm for alarm in alarms}
+        self.memory = (group.part("memory") or group.tracker).directory
+
+    def run(self) -> None:
+        old = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        signals = signalfd(mask_of(tuple(map(int, _ENDING))))
+        actor = Actor(sigmask=mask_of({int(number) for number in old}))
+        try:
+            with Events(self.group, self.alarms) as events:
+                if self._loop(events, actor, signals):
+                    self._say(actor.finish())
+        finally:
+            actor.close()
+            os.close(signals)
+            signal.pthread_sigmask(signal.SIG_SETMASK, old)
+
+    def _loop(self, events: Events, actor: Actor, signals: int) -> bool:
+        """Whether what was begun should be ended in peace."""
+        poll = select.poll()
+        for fd in (events.fileno(), actor.fileno(), signals):
+            poll.register(fd, select.POLLIN)
+        while not events.removed:
+            ready = {fd for fd, _ in poll.poll()}
+            if signals in ready and read_signals(signals):
+                return False
+            if actor.fileno() in ready:
+                self._say(actor.turn())
+            if events.fileno() in ready:
+                for event in events.read():
+                    self._tell(event)
+                    self._act(event, events, actor)
+                    if self.once:
+                        return True
+        return True
+
+    def _act(self, event: Event, events: Events, actor: Actor) -> None:
+        if event.trigger is None:
+            return
+        alarm = self.alarms[event.trigger]
+        self._say(actor.perform(alarm, event, self.group, self._send_signal))
+        if alarm.grow is not None:
+            events.refresh()
+
+    def _send_signal(self, number: int) -> None:
+        for pid in _pids(self.memory) - {os.getpid()}:
+            try:
+                fd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+            try:
+                # The pid may have been given to another process meanwhile.
+                if pid in _pids(self.memory):
+                    signal.pidfd_send_signal(fd, number)
+            except ProcessLookupError:
+                pass
+            finally:
+                os.close(fd)
+
+    def _tell(self, event: Event) -> None:
+        line = json.dumps(event.as_dict()) if self.as_json else _text(event)
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    def _say(self, lines: list[str]) -> None:
+        for line in lines:
+            sys.stderr.write(f"climits: {line}\n")
+
+
+def _pids(directory: Directory) -> set[int]:
+    """Processes of a cgroup and of those below it."""
+    pids = set(directory.pids())
+    for name in directory.children():
+        try:
+            pids |= _pids(directory.child(name))
+        except CgroupGoneError:
+            continue
+    return pids
+
+
+def _text(event: Event) -> str:
+    """An event as a line for people."""
+    figures = []
+    if event.count is not None:
+        figures.append(f"{event.count} killed" if event.kind == "oom" else f"{event.count} times")
+    if event.current is not None:
+        figures.append(f"{format_size(event.current)} in use")
+    if event.level is not None:
+        figures.append(f"level {format_size(event.level)}")
+    if event.limit is not None:
+        figures.append(f"limit {format_size(event.limit)}")
+    clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
+    kind = event.kind
+    if event.trigger is not None and event.trigger.share is not None:
+        kind = str(event.trigger)
+    return f"{clock} {event.cgroup}: {kind}" + (f": {', '.join(figures)}" if figures else "")

@@ -1,0 +1,424 @@
+"""One supervised program: started, watched, ended, started again."""
+
+import random
+import time
+from functools import partial
+
+from ..errors import ClimitsError
+from ..program.pipes import DEVNULL, STDOUT
+from ..program.process import Process
+from ..program.spec import Spec
+from ..program.verdict import summarize
+from ..units import UNLIMITED
+from .oom import OomWatch
+from .policy import State, after_end
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..cgroup.events import Events
+    from ..records import Limit, Result
+    from .alarms import Alarm
+    from .config import ProgramConfig
+    from .logs import LogFile, LogPipe
+    from .loop import Timer
+    from .supervisor import Supervisor
+
+#: What a program can be doing.
+STOPPED, RUNNING, PAUSED, WAITING, STOPPING, EXITED, FAILED = (
+    "stopped", "running", "paused", "waiting", "stopping", "exited", "failed",
+)  # fmt: skip
+
+
+class Program:
+    """A program under a supervisor.
+
+    Attributes:
+        config: how it is to be run.
+        status: stopped, running, paused, waiting (for a restart), stopping, exited or failed.
+        process: the run that is on, or None.
+        result: of the last run, or None.
+        restarts, oom_kills: counts since the supervisor has it.
+        memory: a limit that took the place of the configured one, bytes, or None.
+    """
+
+    def __init__(self, config: "ProgramConfig", supervisor: "Supervisor") -> None:
+        self.config, self.supervisor = config, supervisor
+        self.status = STOPPED
+        self.process: Process | None = None
+        self.result: Result | None = None
+        self.restarts = self.oom_kills = 0
+        self.memory: Limit | None = None
+        self._state = State()
+        self._spec: Spec | None = None
+        self._timer: Timer | None = None
+        self._oom: OomWatch | None = None
+        self._alarms: list[Events] = []
+        self._logs: dict[str, LogFile] = {}
+        self._pipes: list[LogPipe] = []
+        self._then: Callable[[], None] | None = None
+        self._ended_for: str | None = None
+
+    def tell(self, event: str, **fields: "Any") -> None:
+        """Report an event of this program."""
+        self.supervisor.tell(event, program=self.config.name, **fields)
+
+    # -- starting ----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start it, unless it runs."""
+        if self.process is not None:
+            return
+        self._cancel_timer()
+        try:
+            self._launch()
+        except ClimitsError as e:
+            self._close_pipes()
+            self.tell("failed-to-start", error=str(e), hint=e.hint)
+            self._decide(oom=False, failed=True, ran=0.0)
+
+    def _launch(self) -> None:
+        spec = self._spec or self._make_spec()
+        spec.stdout, spec.stderr = self._outputs()
+        process = Process.from_spec(spec, sigmask=self.supervisor.sigmask)
+        for pipe in self._pipes:
+            pipe.close_child()
+        self.process, self.status = process, RUNNING
+        loop = self.supervisor.loop
+        loop.watch(process.pidfd, self._at_end)
+        process.on_pause = self._at_pause
+        if process.oom_fd >= 0:
+            loop.watch(process.oom_fd, self._at_limit, process.cgroup.memory.OOM_MASK)
+        elif process.cgroup.part("memory"):
+            known = process.before.oom_kill if process.before else 0
+            self._oom = OomWatch(loop, process, self._at_child_oom, known or 0)
+        limit = self.limit
+        self.tell("started", pid=process.pid, cgroup=process.cgroup.path, memory_max=limit)
+        self._arm()
+        process.cgroup.rest()
+
+    @property
+    def limit(self) -> "Limit | None":
+        """The memory limit of its runs, bytes or UNLIMITED."""
+        if self.memory is not None:
+            return self.memory
+        return self._spec.limits.memory.max if self._spec else None
+
+    def _make_spec(self) -> Spec:
+        options = dict(self.config.options)
+        if self.memory is not None:
+            options["memory"] = self.memory
+        if self.supervisor.many:
+            options.setdefault("name", self.config.name)
+            options["start_new_session"] = True
+            options["stdin"] = DEVNULL
+        self._spec = spec = Spec(self.config.command, **options)
+        spec.open_files = self.supervisor.open_files
+        spec.tells_pressure = True
+        return spec
+
+    def _outputs(self) -> "tuple[int | None, int | None]":
+        """Where its standard output and error go."""
+        out: list[int | None] = []
+        for which in ("stdout", "stderr"):
+            config = getattr(self.config, which)
+            if config is None:
+                out.append(None)
+            elif config == "stdout":
+                out.append(STDOUT)
+            else:
+                from .logs import LogFile, LogPipe
+
+                log = self._logs.get(which)
+                if log is None:
+                    log = self._logs[which] = LogFile(config)
+                pipe = LogPipe(log)
+                self._pipes.append(pipe)
+                self.supervisor.loop.watch(pipe.fileno(), partial(self._read_log, pipe, log))
+                out.append(pipe.child_fd)
+        return out[0], out[1]
+
+    def _read_log(self, pipe: "LogPipe", log: "LogFile", _events: int) -> None:
+        error = log.error
+        if not pipe.turn():
+            self.supervisor.loop.forget(pipe.fileno())
+            pipe.close()
+            self._pipes.remove(pipe)
+        if log.error != error:  # told once, not for each line
+            self.tell("log-failed" if log.error else "log-works-again", error=log.error)
+
+    def _close_pipes(self) -> None:
+        for pipe in self._pipes:
+            self.supervisor.loop.forget(pipe.fileno())
+            pipe.close()
+        self._pipes.clear()
+
+    # -- while it runs -----------------------------------------------------------------------
+
+    def _at_limit(self, _events: int) -> None:
+        process = self.process
+        if process is not None:
+            process.turn(0.0)
+            if process.returncode is not None:
+                self._at_end(0)
+
+    def _at_pause(self) -> None:
+        process = self.process
+        assert process is not None
+        self.status = PAUSED
+        self.tell(
+            "paused", pid=process.pid, cgroup=process.cgroup.path, memory_max=self.limit,
+            memory_current=process.usage().current,
+        )  # fmt: skip
+
+    def _at_child_oom(self, killed: int) -> None:
+        assert self.process is not None
+        self.oom_kills += killed
+        self.tell("child-oom", pid=self.process.pid, count=killed, memory_max=self.limit)
+        if self.config.policy.child_oom == "restart":
+            self._end("child-oom")
+
+    def set_limit(self, memory: "str | Limit") -> "Limit":
+        """Set another memory limit, for this run and for those to come.
+
+        Returns:
+            The limit, bytes or UNLIMITED.
+
+        Raises:
+            ClimitsError: as Process.set_limits.
+        """
+        from ..cgroup.limits import make_limits
+
+        limit = make_limits(memory=memory, new=False).memory.max
+        assert limit is not None
+        process = self.process
+        if process is not None:
+            try:
+                process.set_limits(memory=limit)
+            finally:
+                process.cgroup.rest()
+            if self.status == PAUSED and not process.paused:
+                self.status = RUNNING
+                self.tell("resumed", pid=process.pid, memory_max=limit)
+        self._take_limit(limit)
+        return limit
+
+    def _take_limit(self, limit: "Limit") -> None:
+        self.memory, self._spec = limit, None
+        self.tell("limit-set", memory_max=limit)
+        self._spec = self._make_spec()
+        if self.process is not None:
+            self._disarm()
+            self._arm()  # a level in per cent is of the new limit
+
+    # -- alarms ------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Watch for what the alarms are about."""
+        if not self.config.alarms or self.process is None:
+            return
+        from ..cgroup.events import Events
+
+        for alarm in self.config.alarms:
+            try:
+                events = Events(self.process.cgroup, [alarm.trigger])
+            except ClimitsError as e:
+                self.tell("alarm-failed", error=str(e), hint=e.hint)
+                continue
+            self._alarms.append(events)
+            self.supervisor.loop.watch(events.fileno(), partial(self._at_alarm, alarm, events))
+
+    def _at_alarm(self, alarm: "Alarm", events: "Events", _ready: int) -> None:
+        process = self.process
+        for event in events.read():
+            if process is None or process.returncode is not None or event.kind == "removed":
+                continue
+            fields = event.as_dict()
+            self.tell("alarm", source=fields.pop("kind"), **fields)
+            if alarm.grow is not None:
+                self._grow(alarm.grow, alarm.grow_max)
+            rest = alarm.replace(grow=None)
+            for line in self.supervisor.actor.perform(
+                rest, event, process.cgroup, process.send_signal
+            ):
+                self.tell("alarm-action", text=line)
+        if process is not None and process.returncode is None:
+            process.cgroup.rest()
+
+    def _grow(self, factor: float, most: "int | None") -> None:
+        # Here and not by the actor: the runs to come are to have it too.
+        limit = self.limit
+        if limit is None or limit == UNLIMITED:
+            return
+        wanted = int(min(limit * factor, most if most is not None else UNLIMITED))
+        if wanted > limit:
+            self.set_limit(wanted)
+
+    def _disarm(self) -> None:
+        for events in self._alarms:
+            self.supervisor.loop.forget(events.fileno())
+            events.close()
+        self._alarms.clear()
+
+    # -- ending ------------------------------------------------------------------------------
+
+    def stop(self, then: "Callable[[], None] | None" = None, *, told: bool = False) -> None:
+        """Ask it to end; SIGKILL to all of its cgroup if it does not in time.
+
+        Args:
+            then: called once it has ended; at once if it does not run.
+            told: it has had the signal already, from the terminal.
+        """
+        self._cancel_timer()
+        if self.process is None:
+            if self.status == WAITING:
+                self.status = STOPPED
+            if then:
+                then()
+            return
+        self._then = then
+        if self.status == STOPPING:
+            return
+        self.tell("stopping", pid=self.process.pid)
+        self._end("stop", told=told)
+
+    def restart(self) -> None:
+        """End it and start it again."""
+        self.stop(self.start)
+
+    def reconfigure(self, config: "ProgramConfig") -> None:
+        """Take another configuration, while it does not run, and start it with that."""
+        self.close()
+        self._logs.clear()
+        self.config, self.memory, self._spec, self._state = config, None, None, State()
+        if config.autostart:
+            self.start()
+
+    def check(self) -> None:
+        """Look whether it has ended."""
+        self._at_end(0)
+
+    def _end(self, why: str, *, told: bool = False) -> None:
+        process = self.process
+        assert process is not None
+        self._ended_for = why
+        self.status = STOPPING
+        policy = self.config.policy
+        if told:
+            process.stopped = True
+        else:
+            process.stop(policy.stop_signal)
+        self._timer = self.supervisor.loop.after(policy.stop_timeout, process.kill)
+
+    def _at_end(self, _events: int) -> None:
+        process = self.process
+        if process is None:
+            return
+        loop = self.supervisor.loop
+        if self._oom:
+            self._oom.close()
+            self._oom = None
+        oom_fd, pidfd = process.oom_fd, process.pidfd
+        for fd in (oom_fd, pidfd):
+            if fd >= 0:
+                loop.forget(fd)
+        self._disarm()
+        if process.poll() is None:  # not yet: it was a wrong alarm
+            loop.watch(pidfd, self._at_end)
+            return
+        self._cancel_timer()
+        self.process, result = None, process.result
+        assert result is not None
+        self.result = result
+        self._tell_end(result)
+        why, self._ended_for = self._ended_for, None
+        then, self._then = self._then, None
+        if why == "stop":
+            self.status = STOPPED
+            self.supervisor.at_rest()
+            if then:
+                then()
+            return
+        self._decide(
+            oom=result.verdict == "oom-killed" or why == "child-oom",
+            failed=result.verdict != "exited" or result.returncode != 0,
+            ran=result.duration or 0.0,
+        )
+
+    def _tell_end(self, result: "Result") -> None:
+        if result.verdict == "oom-killed":
+            self.oom_kills += result.oom_kill or 1
+        self.tell(
+            result.verdict,
+            pid=result.pid, returncode=result.returncode, signal=result.signal,
+            memory_peak=result.memory_peak, memory_max=result.memory_max,
+            oom_kill=result.oom_kill or None, duration=result.duration, text=summarize(result),
+        )  # fmt: skip
+        if result.error:
+            self.tell("failed-to-clean-up", error=result.error)
+
+    def _decide(self, *, oom: bool, failed: bool, ran: float) -> None:
+        decision = after_end(
+            self.config.policy,
+            self._state,
+            oom=oom,
+            failed=failed,
+            ran=ran,
+            memory=self.limit,
+            now=time.monotonic(),
+            chance=random.random(),
+        )
+        if decision.action == "restart":
+            self.restarts += 1
+            if decision.memory is not None:
+                self._take_limit(decision.memory)
+            self.status = WAITING
+            self.tell("restarting", delay=decision.delay, restarts=self.restarts)
+            if decision.delay > 0:
+                self._timer = self.supervisor.loop.after(decision.delay, self.start)
+            else:
+                self.start()
+            return
+        self.status = FAILED if failed or oom else EXITED
+        if decision.reason:
+            self.tell("gave-up", reason=decision.reason)
+        self.supervisor.at_rest()
+
+    def _cancel_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def close(self) -> None:
+        """Give the log files back."""
+        self._close_pipes()
+        for log in self._logs.values():
+            log.close()
+
+    # -- looking -----------------------------------------------------------------------------
+
+    def facts(self) -> "dict[str, Any]":
+        """What `status` tells."""
+        facts: dict[str, Any] = {
+            "program": self.config.name, "status": self.status, "restarts": self.restarts,
+            "oom_kills": self.oom_kills, "memory_max": self.limit,
+        }  # fmt: skip
+        process = self.process
+        if process is not None:
+            facts |= {
+                "pid": process.pid, "cgroup": process.cgroup.path, "started": process.started,
+            }  # fmt: skip
+            try:
+                usage = process.usage()
+                process.cgroup.rest()
+                facts |= {"memory_current": usage.current, "memory_peak": usage.peak}
+            except ClimitsError:
+                pass  # it is just ending
+        elif self.result is not None:
+            facts |= {
+                "verdict": self.result.verdict, "returncode": self.result.returncode,
+                "memory_peak": self.result.memory_peak,
+            }  # fmt: skip
+        return facts

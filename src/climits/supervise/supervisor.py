@@ -1,0 +1,294 @@
+"""Programs for ever: waits on descriptors, asks the policy, acts."""
+
+import os
+import resource
+import signal
+import time
+from functools import partial
+
+from ..errors import ClimitsError, InvalidValueError
+from ..launch.signals import SI_KERNEL, mask_of, read_signals
+from ..launch.spawn import signalfd
+from .guard import Guard
+from .loop import Loop
+from .program import EXITED, FAILED, STOPPED, Program
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from .actions import Actor
+    from .config import Config, ProgramConfig
+    from .control import Control
+    from .notify import Notifier
+
+    Tell = Callable[[dict[str, Any]], None]
+
+_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+_FORWARD = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGWINCH)
+_WATCHED = (*_STOP, *_FORWARD, signal.SIGHUP)
+
+#: Descriptors that a program needs at most while it starts and runs, and ours besides.
+_FDS_EACH, _FDS_OURS = 6, 256
+
+
+class Supervisor:
+    """Keeps programs alive under their limits.
+
+    Attributes:
+        programs: dict[str, Program], in the order in which they are started.
+        many: programs of a configuration, and not one from the command line.
+        loop: the event loop.
+        sigmask: the signal mask that programs get.
+        open_files: (soft, hard) RLIMIT_NOFILE that programs get.
+    """
+
+    def __init__(
+        self,
+        programs: "Sequence[ProgramConfig]",
+        tell: "Tell",
+        *,
+        many: bool = False,
+        socket: "str | None" = None,
+        reload: "Callable[[], Config] | None" = None,
+        notifier: "Notifier | None" = None,
+    ) -> None:
+        """Prepare; nothing is started.
+
+        Args:
+            programs: in start order.
+            tell: called with each event, a dict that JSON can hold.
+            many: they come from a configuration: each gets a session and standard input of its
+                own, and the supervisor stays when all have ended.
+            socket: path at which to listen for `climits ctl`.
+            reload: reads the configuration again.
+            notifier: tells systemd how we are.
+        """
+        self._tell, self.many, self._socket = tell, many, socket
+        self._reload, self._notifier = reload, notifier
+        self.listeners: list[Tell] = []
+        self.loop = Loop(lambda e: self.tell("error", error=str(e), hint=e.hint))
+        self.programs = {config.name: Program(config, self) for config in programs}
+        self._ending = False
+        self._actor: Actor | None = None
+        self.open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    @property
+    def actor(self) -> "Actor":
+        """What does the actions of alarms: made when the first alarm is raised."""
+        if self._actor is None:
+            from .actions import Actor
+
+            self._actor = Actor(sigmask=self.sigmask)
+            self.loop.watch(self._actor.fileno(), self._at_actions)
+        return self._actor
+
+    def _at_actions(self, _events: int) -> None:
+        for line in self.actor.turn():
+            self.tell("alarm-action", text=line)
+
+    def tell(self, event: str, **fields: "Any") -> None:
+        """Report an event; fields that are None are left out."""
+        record = {"time": round(time.time(), 6), "event": event}
+        record |= {
+            name: "max" if value == float("inf") else value
+            for name, value in fields.items()
+            if value is not None
+        }
+        self._tell(record)
+        for listener in self.listeners:
+            listener(record)
+
+    # -- running -----------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Start the programs and stay until they have ended, or a signal says so."""
+        watched = (*_WATCHED, *((signal.SIGCHLD,) if _is_reaper() else ()))
+        self._raise_open_files(len(self.programs))
+        old = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+        self.sigmask = mask_of({int(number) for number in old})
+        signals = signalfd(mask_of(tuple(map(int, watched))))
+        guard: Guard | None = None
+        control: Control | None = None
+        try:
+            control = self._listen()
+            self.loop.watch(signals, lambda _: self._at_signals(signals))
+            guard = Guard(self._parents(), self.sigmask)
+            for program in list(self.programs.values()):
+                if program.config.autostart:
+                    program.start()
+            if self._notifier:
+                self._notifier.ready()
+                self._keep_watchdog()
+            while not self._is_over():
+                self.loop.turn()
+        finally:
+            self._end_all()
+            if control:
+                control.close()
+            if guard:
+                guard.dismiss()
+            if self._actor:
+                self._actor.close()
+            os.close(signals)
+            self.loop.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, old)
+            resource.setrlimit(resource.RLIMIT_NOFILE, self.open_files)
+
+    def _listen(self) -> "Control | None":
+        if self._socket is None:
+            return None
+        from .control import Control
+
+        return Control(self, self._socket)
+
+    def _parents(self) -> list[str]:
+        parents = (program.config.options.get("parent") for program in self.programs.values())
+        return list(dict.fromkeys(parent for parent in parents if parent))
+
+    def _is_over(self) -> bool:
+        if self.many and not self._ending:
+            return False
+        return all(p.status in (STOPPED, EXITED, FAILED) for p in self.programs.values())
+
+    def _raise_open_files(self, programs: int) -> None:
+        soft, hard = self.open_files
+        wanted = programs * _FDS_EACH + _FDS_OURS
+        if soft < wanted and soft != resource.RLIM_INFINITY:
+            most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+    def _keep_watchdog(self) -> None:
+        notifier = self._notifier
+        if notifier and notifier.interval:
+            notifier.watchdog()
+            self.loop.after(notifier.interval, self._keep_watchdog)
+
+    def at_rest(self) -> None:
+        """A program has ended and is not going to be started again."""
+        if self._notifier:
+            running = sum(p.process is not None for p in self.programs.values())
+            self._notifier.status(f"{running} of {len(self.programs)} programs run")
+
+    def _end_all(self) -> None:
+        """Whatever happened: leave no program behind."""
+        for program in self.programs.values():
+            if program.process is not None:
+                try:
+                    program.process.kill()
+                    program.process.wait()
+                except ClimitsError as e:
+                    program.tell("failed-to-clean-up", error=str(e))
+            program.close()
+
+    # -- signals -----------------------------------------------------------------------------
+
+    def _at_signals(self, fd: int) -> None:
+        for number, code, _pid in read_signals(fd):
+            if number == signal.SIGCHLD:
+                self._reap()
+            elif number in _STOP:
+                self.tell("signal", signal=number)
+                # The terminal has sent it to a single program too, which shares our group.
+                self.shut_down(told=code == SI_KERNEL and not self.many)
+            elif number == signal.SIGHUP and self._reload:
+                self.tell("signal", signal=number)
+                try:
+                    self.reload()
+                except ClimitsError:
+                    pass  # was told; what runs keeps running
+            else:
+                for program in self.programs.values():
+                    if program.process and code != SI_KERNEL:
+                        program.process.send_signal(number)
+
+    def _reap(self) -> None:
+        """As PID 1 we inherit every orphan: take those that are nobody's."""
+        ours = {p.process.pid: p for p in self.programs.values() if p.process}
+        while True:
+            try:
+                end = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if end is None:
+                return
+            program = ours.pop(end.si_pid, None)
+            if program is not None:
+                program.check()
+                continue
+            if self._actor:
+                self._at_actions(0)  # reaps what is its own
+            try:
+                os.waitpid(end.si_pid, os.WNOHANG)
+            except ChildProcessError:
+                pass
+
+    # -- steering ----------------------------------------------------------------------------
+
+    def find(self, name: str) -> Program:
+        """A program by its name.
+
+        Raises:
+            InvalidValueError: there is none.
+        """
+        if name in self.programs:
+            return self.programs[name]
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, self.programs, 1)
+        names = ", ".join(self.programs) or "none"
+        hint = f"did you mean {close[0]}?" if close else f"there are: {names}"
+        raise InvalidValueError(f"no program {name!r}", value=name, hint=hint)
+
+    def shut_down(self, *, told: bool = False) -> None:
+        """Stop every program, those that depend on others first, and then return from `run`."""
+        if not self._ending:
+            self._ending = True
+            if self._notifier:
+                self._notifier.stopping()
+        for program in reversed(list(self.programs.values())):
+            program.stop(told=told)
+
+    def reload(self) -> None:
+        """Read the configuration again; what did not change keeps running."""
+        if self._reload is None:
+            raise InvalidValueError(
+                "there is no configuration to reload", hint="start supervise with -c FILE"
+            )
+        if self._notifier:
+            self._notifier.reloading()
+        try:
+            configs = {config.name: config for config in self._reload().programs}
+        except ClimitsError as e:
+            self.tell("reload-failed", error=str(e), hint=e.hint)
+            raise
+        finally:
+            if self._notifier:
+                self._notifier.ready()
+        changed = [n for n, p in self.programs.items() if n in configs and p.config != configs[n]]
+        removed = [n for n in self.programs if n not in configs]
+        added = [n for n in configs if n not in self.programs]
+        self.tell("reloaded", changed=changed, removed=removed, added=added)
+        self._raise_open_files(len(configs))
+        for name in removed:
+            self.programs[name].stop(partial(self._drop, name))
+        programs = {}
+        for name, config in configs.items():
+            program = self.programs.get(name) or Program(config, self)
+            programs[name] = program
+            if name in changed:
+                program.stop(partial(program.reconfigure, config))
+            elif name in added and config.autostart:
+                program.start()
+        self.programs = programs | {n: self.programs[n] for n in removed if n in self.programs}
+
+    def _drop(self, name: str) -> None:
+        program = self.programs.pop(name, None)
+        if program:
+            program.close()
+
+
+def _is_reaper() -> bool:
+    """Whether orphans come to us: as PID 1 of a container."""
+    return os.getpid() == 1

@@ -1,0 +1,46 @@
+"""The commands of the documentation, run as they stand there."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support import PATIENCE, our_cgroups
+
+ROOT = Path(__file__).parents[2]
+SUPERVISE = (ROOT / "docs/supervise.md").read_text()
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", SUPERVISE, re.M | re.S)
+
+
+@pytest.fixture
+def folder(tmp_path, climits):
+    """A folder as the documentation means it, and the environment to run its commands in."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    (config,) = re.findall(r"^```toml\n(# climits\.toml\n.*?)^```", SUPERVISE, re.M | re.S)
+    (tmp_path / "climits.toml").write_text(config)
+    bins = tmp_path / "bin"
+    bins.mkdir()
+    (bins / "climits").symlink_to(climits)
+    (bins / "python3").symlink_to(sys.executable)
+    return tmp_path, os.environ | {"PATH": f"{bins}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=[b.splitlines()[-1][:40] for b in BLOCKS])
+def test_the_commands_of_the_supervise_page(folder, block):
+    path, environment = folder
+    with open(path / "out", "wb") as out:
+        done = subprocess.run(
+            ["bash", "-c", block], cwd=path, env=environment, stdout=out, stderr=out,
+            timeout=60 * PATIENCE,
+        )  # fmt: skip
+    promised = re.match(r"# ends with (\d+)", block)
+    assert done.returncode == int(promised[1] if promised else 0), (path / "out").read_text()
+    assert "fault" not in (path / "out").read_text()
+    assert our_cgroups() == []
+
+
+def test_the_documentation_has_commands_to_run():
+    assert len(BLOCKS) >= 6
