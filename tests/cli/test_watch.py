@@ -355,3 +355,12 @@ def test_what_this_host_cannot_watch_is_refused_by_name(climits, tmp_path, group
         f"climits: threshold=80%: {group.path} has no memory limit to take a share of; "
         "hint: give a size, like 32M, or set a limit first\n"
     )
+
+
+def test_it_does_not_freeze_itself(climits, group, capfd):
+    child = start_in(group, climits, "watch", group.path, "--oom", "--freeze")
+    assert child.wait() == 125
+    assert capfd.readouterr().err == (
+        f"climits: freeze would stop this command too: it runs in {group.path}; "
+        "hint: run it from another cgroup\n"
+    )

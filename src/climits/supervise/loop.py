@@ -62,9 +62,12 @@ class Loop:
         self._calls[fd] = call
 
     def forget(self, fd: int) -> None:
-        """Watch a descriptor no longer; call it before the descriptor is closed."""
+        """Watch a descriptor no longer, whether it was watched and is still open or not."""
         if self._calls.pop(fd, None):
-            self._epoll.unregister(fd)
+            try:
+                self._epoll.unregister(fd)
+            except OSError:
+                pass  # closed: the kernel has forgotten it by itself
 
     def after(self, delay: float, call: "Callable[[], None]") -> Timer:
         """Call once, `delay` seconds from now."""

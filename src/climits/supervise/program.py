@@ -61,15 +61,20 @@ class Program:
         self._then: Callable[[], None] | None = None
         self._ended_for: str | None = None
 
+    @property
+    def name(self) -> str:
+        """Its name in the configuration."""
+        return self.config.name
+
     def tell(self, event: str, **fields: "Any") -> None:
         """Report an event of this program."""
-        self.supervisor.tell(event, program=self.config.name, **fields)
+        self.supervisor.tell(event, program=self.name, **fields)
 
     # -- starting ----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start it, unless it runs."""
-        if self.process is not None:
+        """Start it, unless it runs, or all is being shut down."""
+        if self.process is not None or self.supervisor.ending:
             return
         self._cancel_timer()
         try:
@@ -90,7 +95,7 @@ class Program:
         loop.watch(process.pidfd, self._at_end)
         process.on_pause = self._at_pause
         if process.oom_fd >= 0:
-            loop.watch(process.oom_fd, self._at_limit, process.cgroup.memory.OOM_MASK)
+            loop.watch(process.oom_fd, self._at_end, process.cgroup.memory.OOM_MASK)
         elif process.cgroup.part("memory"):
             known = process.before.oom_kill if process.before else 0
             self._oom = OomWatch(loop, process, self._at_child_oom, known or 0)
@@ -156,13 +161,6 @@ class Program:
         self._pipes.clear()
 
     # -- while it runs -----------------------------------------------------------------------
-
-    def _at_limit(self, _events: int) -> None:
-        process = self.process
-        if process is not None:
-            process.turn(0.0)
-            if process.returncode is not None:
-                self._at_end(0)
 
     def _at_pause(self) -> None:
         process = self.process
@@ -271,8 +269,8 @@ class Program:
             then: called once it has ended; at once if it does not run.
             told: it has had the signal already, from the terminal.
         """
-        self._cancel_timer()
         if self.process is None:
+            self._cancel_timer()
             if self.status == WAITING:
                 self.status = STOPPED
             if then:
@@ -280,6 +278,7 @@ class Program:
             return
         self._then = then
         if self.status == STOPPING:
+            self._ended_for = "stop"  # whatever it was to be ended for
             return
         self.tell("stopping", pid=self.process.pid)
         self._end("stop", told=told)
@@ -313,21 +312,19 @@ class Program:
         self._timer = self.supervisor.loop.after(policy.stop_timeout, process.kill)
 
     def _at_end(self, _events: int) -> None:
+        """It has ended, or something happened at its limit."""
         process = self.process
         if process is None:
             return
-        loop = self.supervisor.loop
+        watched = process.oom_fd, process.pidfd
+        if process.poll() is None:
+            return
+        for fd in watched:
+            self.supervisor.loop.forget(fd)
         if self._oom:
             self._oom.close()
             self._oom = None
-        oom_fd, pidfd = process.oom_fd, process.pidfd
-        for fd in (oom_fd, pidfd):
-            if fd >= 0:
-                loop.forget(fd)
         self._disarm()
-        if process.poll() is None:  # not yet: it was a wrong alarm
-            loop.watch(pidfd, self._at_end)
-            return
         self._cancel_timer()
         self.process, result = None, process.result
         assert result is not None
@@ -402,7 +399,7 @@ class Program:
     def facts(self) -> "dict[str, Any]":
         """What `status` tells."""
         facts: dict[str, Any] = {
-            "program": self.config.name, "status": self.status, "restarts": self.restarts,
+            "program": self.name, "status": self.status, "restarts": self.restarts,
             "oom_kills": self.oom_kills, "memory_max": self.limit,
         }  # fmt: skip
         process = self.process

@@ -11,7 +11,7 @@ from ..launch.signals import SI_KERNEL, mask_of, read_signals
 from ..launch.spawn import signalfd
 from .guard import Guard
 from .loop import Loop
-from .program import EXITED, FAILED, STOPPED, Program
+from .program import EXITED, FAILED, STOPPED, STOPPING, Program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Supervisor:
         loop: the event loop.
         sigmask: the signal mask that programs get.
         open_files: (soft, hard) RLIMIT_NOFILE that programs get.
+        ending: it is being shut down: nothing is started any more.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Supervisor:
         self.listeners: list[Tell] = []
         self.loop = Loop(lambda e: self.tell("error", error=str(e), hint=e.hint))
         self.programs = {config.name: Program(config, self) for config in programs}
-        self._ending = False
+        self.ending = False
         self._actor: Actor | None = None
         self.open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
 
@@ -148,7 +149,7 @@ class Supervisor:
         return list(dict.fromkeys(parent for parent in parents if parent))
 
     def _is_over(self) -> bool:
-        if self.many and not self._ending:
+        if self.many and not self.ending:
             return False
         return all(p.status in (STOPPED, EXITED, FAILED) for p in self.programs.values())
 
@@ -242,13 +243,26 @@ class Supervisor:
         raise InvalidValueError(f"no program {name!r}", value=name, hint=hint)
 
     def shut_down(self, *, told: bool = False) -> None:
-        """Stop every program, those that depend on others first, and then return from `run`."""
-        if not self._ending:
-            self._ending = True
+        """Stop every program, those that depend on others first, and then return from `run`.
+
+        Args:
+            told: they have had the signal already, from the terminal.
+        """
+        if not self.ending:
+            self.ending = True
             if self._notifier:
                 self._notifier.stopping()
-        for program in reversed(list(self.programs.values())):
-            program.stop(told=told)
+        self._stop_free(told)
+
+    def _stop_free(self, told: bool) -> None:
+        """Stop what no running program depends on; called again at the end of each."""
+        programs = self.programs.values()
+        needed = {name for p in programs if p.process for name in p.config.depends_on}
+        for program in reversed(list(programs)):
+            if program.process is None:
+                program.stop()  # nor is it started again
+            elif program.status == STOPPING or program.name not in needed:
+                program.stop(partial(self._stop_free, told), told=told)
 
     def reload(self) -> None:
         """Read the configuration again; what did not change keeps running."""
