@@ -6,7 +6,7 @@ import signal
 import time
 from functools import partial
 
-from ..errors import ClimitsError, InvalidValueError
+from ..errors import ClimitsError, InvalidValueError, LaunchError
 from ..launch.signals import SI_KERNEL, mask_of, read_signals
 from ..launch.spawn import signalfd
 from .guard import Guard
@@ -115,7 +115,7 @@ class Supervisor:
         try:
             control = self._listen()
             self.loop.watch(signals, lambda _: self._at_signals(signals))
-            guard = Guard(self._parents(), self.sigmask)
+            guard = self._start_guard()
             for program in list(self.programs.values()):
                 if program.config.autostart:
                     program.start()
@@ -144,9 +144,15 @@ class Supervisor:
 
         return Control(self, self._socket)
 
-    def _parents(self) -> list[str]:
+    def _start_guard(self) -> "Guard | None":
         parents = (program.config.options.get("parent") for program in self.programs.values())
-        return list(dict.fromkeys(parent for parent in parents if parent))
+        try:
+            return Guard(dict.fromkeys(parent for parent in parents if parent), self.sigmask)
+        except LaunchError as e:  # a container may have no shell: the rest is there all the same
+            self.tell(
+                "no-guard", error=str(e), hint="climits gc removes what a kill -9 would leave"
+            )
+            return None
 
     def _is_over(self) -> bool:
         if self.many and not self.ending:
