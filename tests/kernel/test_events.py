@@ -18,7 +18,7 @@ from climits.cgroup import events as events_module
 from climits.cgroup.events import Events, Trigger
 from climits.cgroup.group import Cgroup
 from climits.cgroup.triggers import parse_trigger
-from climits.errors import CgroupPermissionError, UnsupportedError
+from climits.errors import CgroupPermissionError, InvalidValueError, UnsupportedError
 
 MIB = 1 << 20
 #: Holds as many MiB as the last line of its standard input says, and answers each line.
@@ -118,6 +118,8 @@ def test_a_share_follows_the_limit_when_it_is_told():
     with Holder(memory="64M") as held, Events(held.cgroup, triggers("threshold=50%")) as events:
         held.hold(40)
         assert [e.level for e in wait_for(events)] == [32 * MIB]
+        events.refresh()
+        assert events.read() == []  # the limit is as it was
         held.process.set_limits(memory="100M")
         events.refresh()
         assert events.read() == []
@@ -154,6 +156,16 @@ def test_with_hysteresis_only_after_a_deep_one():
         until(lambda: events.read() == [] and not events._sources[0].above)
         held.hold(50)
         assert kinds(wait_for(events)) == ["threshold"]
+
+
+def test_hysteresis_must_leave_something_of_a_share():
+    trigger = Trigger(source="threshold", fraction=0.5, hysteresis=10 * MIB)
+    with (
+        Cgroup.create("climits-deep", memory="20M") as group,
+        pytest.raises(InvalidValueError) as caught,
+    ):
+        Events(group, [trigger])
+    assert str(caught.value) == "hysteresis: 10.0M: not below the level of 10.0M"
 
 
 def test_two_thresholds_fire_each_for_itself():

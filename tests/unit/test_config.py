@@ -81,7 +81,7 @@ def test_the_least(one, tmp_path):
     assert program.command == ["true"]
     assert program.options == {}
     assert program.policy == Policy()
-    assert (program.alarms, program.depends_on) == ([], [])
+    assert (program.alarms, program.depends_on) == ((), ())
     assert (program.stdout, program.stderr, program.autostart) == (None, None, True)
 
 
@@ -340,7 +340,7 @@ def test_a_program_s_alarms_take_the_place_of_the_defaults(read):
     text = '[[defaults.alarm]]\nsource = "oom"\n[program.a]\ncommand = "a"\n'
     text += '[program.b]\ncommand = "b"\nalarm = []\n'
     a, b = read(text).programs
-    assert (a.alarms, b.alarms) == ([make_alarm({"source": "oom"})], [])
+    assert (a.alarms, b.alarms) == ([make_alarm({"source": "oom"})], ())
 
 
 def test_autostart(one):

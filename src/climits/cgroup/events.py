@@ -176,9 +176,13 @@ class Events:
         self._timed = bool(waits)
 
     def refresh(self) -> None:
-        """Work thresholds in percent out anew, after the memory limit has changed."""
+        """Work thresholds in percent out anew, after the memory limit has changed.
+
+        Raises:
+            UnsupportedError: there is no limit any more.
+        """
         for source in tuple(self._sources):
-            if source.trigger.fraction is not None:
+            if source.is_stale():
                 self._drop(source)
                 self._arm(source.trigger)
         self._timer.arm(0.0)

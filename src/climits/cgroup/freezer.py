@@ -155,7 +155,10 @@ class FreezerV2(Freezer):
 
     def _all_pids(self) -> list[int]:
         # One file tells for the whole subtree; threads of a threaded cgroup are counted too.
-        if pick(self.directory.read("cgroup.events"), b"populated ") == 0:
+        try:
+            if pick(self.directory.read("cgroup.events"), b"populated ") == 0:
+                return []
+        except CgroupGoneError:
             return []
         return super()._all_pids() or [0]  # 0: there, but in a pid namespace we cannot see into
 

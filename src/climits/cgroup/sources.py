@@ -14,7 +14,14 @@ import os
 import select
 import time
 
-from ..errors import CgroupError, CgroupGoneError, CgroupPermissionError, UnsupportedError
+from ..errors import (
+    CgroupError,
+    CgroupGoneError,
+    CgroupPermissionError,
+    InvalidValueError,
+    UnsupportedError,
+)
+from ..units import format_size
 from .triggers import Trigger
 
 TYPE_CHECKING = False
@@ -82,6 +89,10 @@ class Source:
         """In how many seconds it must look again though nothing wakes it; None: never."""
         return None
 
+    def is_stale(self) -> bool:
+        """Whether it was armed for a level that is no longer meant."""
+        return False
+
     def close(self) -> None:
         """Give the descriptors back."""
         while self.fds:
@@ -96,6 +107,13 @@ class Usage(Source):
         self.level = _level(group, trigger)
         # Below this it may fire again.
         self.rearmed = self.level - (trigger.hysteresis or 0)
+        if self.rearmed <= 0:
+            raise InvalidValueError(
+                f"hysteresis: {format_size(trigger.hysteresis)}: not below the level of "
+                f"{format_size(self.level)}",
+                value=trigger.hysteresis,
+                hint="it is how far usage must fall below the level before it counts again",
+            )
         self.above = False
         self.now = self.before = self.current()
         self._watch()
@@ -132,6 +150,9 @@ class Usage(Source):
             return POLL
         speed, soonest = GROWING if self.now > self.before + GROWS else RESTING
         return min(max((self.level - self.now) / speed, soonest), LATEST)
+
+    def is_stale(self) -> bool:
+        return _level(self.group, self.trigger) != self.level
 
 
 class Swap(Usage):

@@ -51,7 +51,7 @@ class ProgramConfig(Record):
             environment, only where the file says something about it.
         command: the program and its arguments.
         policy: when it is started again.
-        alarms: list[Alarm], may be empty.
+        alarms: of Alarm, may be empty.
         stdout, stderr: None: inherited; stderr may be "stdout", for where that goes.
         depends_on: names of programs that are started before it, may be empty.
         autostart: start it with the supervisor.
@@ -61,10 +61,10 @@ class ProgramConfig(Record):
     options: "dict[str, Any]"
     command: "list[str]"
     policy: "Policy"
-    alarms: "list[Alarm]"
+    alarms: "Sequence[Alarm]" = ()
     stdout: "LogConfig | None" = None
     stderr: "LogConfig | str | None" = None
-    depends_on: "list[str]"
+    depends_on: "Sequence[str]" = ()
     autostart: bool = True
 
 

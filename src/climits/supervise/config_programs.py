@@ -64,6 +64,7 @@ class _Shared:
         self._environ = dict(os.environ)
         self._environments: dict[tuple[bool, tuple[tuple[str, str], ...]], dict[str, str]] = {}
         self._policies: dict[Policy, Policy] = {}
+        self._options: dict[str, Any] = {}
 
     def absolute(self, path: str) -> str:
         """A path of the file: relative to the folder that the file is in."""
@@ -80,6 +81,12 @@ class _Shared:
         """The policy with these rules; one object for all that have the same."""
         policy = Policy(**rules)
         return self._policies.setdefault(policy, policy)
+
+    def options(self, options: "dict[str, Any]") -> "dict[str, Any]":
+        """These options; one object for programs in a row that have the same."""
+        if options != self._options:
+            self._options = options
+        return self._options
 
 
 class _Program:
@@ -178,16 +185,21 @@ class _Program:
         rules = {key: found[key] for key in values.POLICY if key in found}
         if rules.get("restart_delay", 0) > Policy.restart_delay_max:
             rules.setdefault("restart_delay_max", rules["restart_delay"])
+        given: dict[str, Any] = {
+            "alarms": found.get("alarm"),
+            "stdout": self.logs.get("stdout"),
+            "stderr": "stdout" if found["stderr"] == "stdout" else self.logs.get("stderr"),
+            "depends_on": self.depends_on,
+        }
+        given = {key: value for key, value in given.items() if value}  # there may be thousands
+        if not found.get("autostart", True):
+            given["autostart"] = False
         return ProgramConfig(
             name=self.name,
-            options=options,
+            options=self._shared.options(options),
             command=found.get("command", []),
             policy=self._shared.policy(rules),
-            alarms=found.get("alarm", []),
-            stdout=self.logs.get("stdout"),
-            stderr="stdout" if found["stderr"] == "stdout" else self.logs.get("stderr"),
-            depends_on=self.depends_on,
-            autostart=found.get("autostart", True),
+            **given,
         )
 
 

@@ -6,10 +6,9 @@ on with one object an event.  Nothing that a client does or leaves undone holds 
 """
 
 import errno
-import json
 import os
 import socket
-import struct
+import sys
 
 from ..errors import ClimitsError, InvalidValueError
 from .loop import READABLE, WRITABLE
@@ -61,9 +60,9 @@ class Control:
         except OSError:
             return  # it has gone again, or we have no descriptor for it
         connection.setblocking(False)
-        uid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[
-            1
-        ]
+        # struct ucred: pid, uid, gid
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        uid = int.from_bytes(credentials[4:8], sys.byteorder)
         if uid not in (0, os.geteuid()) or len(self.clients) >= MAX_CLIENTS:
             connection.close()
             return
@@ -77,6 +76,8 @@ class Control:
 
     def answer(self, client: "_Client", line: bytes) -> None:
         """Do what one request says."""
+        import json  # half a MiB, and only for those who are asked
+
         try:
             try:
                 request = json.loads(line)
@@ -158,6 +159,8 @@ class _Client:
         """Send one object, as far as the client takes it."""
         if self.connection.fileno() < 0:
             return
+        import json
+
         self._unsent += json.dumps(record).encode() + b"\n"
         self._flush()
 

@@ -25,6 +25,8 @@ class OomWatch:
     The program's own OOM kill is told by its end.
     """
 
+    __slots__ = ("_again", "fd", "known", "loop", "process", "tell")
+
     def __init__(
         self, loop: "Loop", process: "Process", tell: "Callable[[int], None]", known: int = 0
     ) -> None:

@@ -1,6 +1,6 @@
 """One supervised program: started, watched, ended, started again."""
 
-import random
+import os
 import time
 from functools import partial
 
@@ -44,6 +44,12 @@ class Program:
         memory: a limit that took the place of the configured one, bytes, or None.
     """
 
+    # There may be thousands: no dict for each, and no empty lists.
+    __slots__ = (
+        "_alarms", "_ended_for", "_logs", "_oom", "_pipes", "_spec", "_state", "_then", "_timer",
+        "config", "memory", "oom_kills", "process", "restarts", "result", "status", "supervisor",
+    )  # fmt: skip
+
     def __init__(self, config: "ProgramConfig", supervisor: "Supervisor") -> None:
         self.config, self.supervisor = config, supervisor
         self.status = STOPPED
@@ -55,9 +61,9 @@ class Program:
         self._spec: Spec | None = None
         self._timer: Timer | None = None
         self._oom: OomWatch | None = None
-        self._alarms: list[Events] = []
-        self._logs: dict[str, LogFile] = {}
-        self._pipes: list[LogPipe] = []
+        self._alarms: tuple[Events, ...] = ()
+        self._logs: dict[str, LogFile] | None = None
+        self._pipes: tuple[LogPipe, ...] = ()
         self._then: Callable[[], None] | None = None
         self._ended_for: str | None = None
 
@@ -136,11 +142,12 @@ class Program:
             else:
                 from .logs import LogFile, LogPipe
 
-                log = self._logs.get(which)
+                logs = self._logs = self._logs or {}
+                log = logs.get(which)
                 if log is None:
-                    log = self._logs[which] = LogFile(config)
+                    log = logs[which] = LogFile(config)
                 pipe = LogPipe(log)
-                self._pipes.append(pipe)
+                self._pipes = (*self._pipes, pipe)
                 self.supervisor.loop.watch(pipe.fileno(), partial(self._read_log, pipe, log))
                 out.append(pipe.child_fd)
         return out[0], out[1]
@@ -150,7 +157,7 @@ class Program:
         if not pipe.turn():
             self.supervisor.loop.forget(pipe.fileno())
             pipe.close()
-            self._pipes.remove(pipe)
+            self._pipes = tuple(p for p in self._pipes if p is not pipe)
         if log.error != error:  # told once, not for each line
             self.tell("log-failed" if log.error else "log-works-again", error=log.error)
 
@@ -158,7 +165,7 @@ class Program:
         for pipe in self._pipes:
             self.supervisor.loop.forget(pipe.fileno())
             pipe.close()
-        self._pipes.clear()
+        self._pipes = ()
 
     # -- while it runs -----------------------------------------------------------------------
 
@@ -225,7 +232,7 @@ class Program:
             except ClimitsError as e:
                 self.tell("alarm-failed", error=str(e), hint=e.hint)
                 continue
-            self._alarms.append(events)
+            self._alarms = (*self._alarms, events)
             self.supervisor.loop.watch(events.fileno(), partial(self._at_alarm, alarm, events))
 
     def _at_alarm(self, alarm: "Alarm", events: "Events", _ready: int) -> None:
@@ -258,7 +265,7 @@ class Program:
         for events in self._alarms:
             self.supervisor.loop.forget(events.fileno())
             events.close()
-        self._alarms.clear()
+        self._alarms = ()
 
     # -- ending ------------------------------------------------------------------------------
 
@@ -290,7 +297,7 @@ class Program:
     def reconfigure(self, config: "ProgramConfig") -> None:
         """Take another configuration, while it does not run, and start it with that."""
         self.close()
-        self._logs.clear()
+        self._logs = None
         self.config, self.memory, self._spec, self._state = config, None, None, State()
         if config.autostart:
             self.start()
@@ -365,7 +372,7 @@ class Program:
             ran=ran,
             memory=self.limit,
             now=time.monotonic(),
-            chance=random.random(),
+            chance=os.urandom(1)[0] / 255,  # `random` would take half a MiB
         )
         if decision.action == "restart":
             self.restarts += 1
@@ -391,7 +398,7 @@ class Program:
     def close(self) -> None:
         """Give the log files back."""
         self._close_pipes()
-        for log in self._logs.values():
+        for log in (self._logs or {}).values():
             log.close()
 
     # -- looking -----------------------------------------------------------------------------

@@ -148,10 +148,9 @@ class Supervisor:
         parents = (program.config.options.get("parent") for program in self.programs.values())
         try:
             return Guard(dict.fromkeys(parent for parent in parents if parent), self.sigmask)
-        except LaunchError as e:  # a container may have no shell: the rest is there all the same
-            self.tell(
-                "no-guard", error=str(e), hint="climits gc removes what a kill -9 would leave"
-            )
+        except LaunchError as e:  # a container may have no shell
+            hint = "climits gc removes what a kill -9 would leave"
+            self.tell("no-guard", error=str(e), hint=hint)
             return None
 
     def _is_over(self) -> bool:
