@@ -1,6 +1,6 @@
 #!/bin/sh
-# What climits is measured beside: Debian packages, and BenchExec in a virtual environment of its
-# own.  Does only what is missing.  What cannot be had here is no failure: the benchmarks list it
+# What climits is measured beside: Debian packages, and BenchExec, supervisor and circus in a
+# virtual environment of their own.  Does only what is missing.  What cannot be had here is no failure: the benchmarks list it
 # as "not run".
 #
 #   peers.sh [PYTHON]
@@ -26,11 +26,16 @@ if [ -n "$missing" ]; then
     fi
 fi
 
-if [ ! -x $venv/bin/runexec ]; then
+if [ ! -x $venv/bin/python ]; then
     python=${1-}
     [ -n "$python" ] || { [ -x .venv/bin/python ] && python=.venv/bin/python; } || python=python3
     say "making $venv"
-    { "$python" -m venv $venv && $venv/bin/pip install -q benchexec; } >/dev/null 2>&1 ||
-        say "benchexec could not be installed"
+    "$python" -m venv $venv >/dev/null 2>&1 || say "the virtual environment could not be made"
 fi
+# Each by itself: one that cannot be had takes none of the others away.
+for pair in benchexec:runexec supervisor:supervisord circus:circusd; do
+    package=${pair%:*}
+    [ -x $venv/bin/"${pair#*:}" ] || $venv/bin/pip install -q "$package" >/dev/null 2>&1 ||
+        say "$package could not be installed"
+done
 exit 0

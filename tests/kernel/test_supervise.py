@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 
 import pytest
 from supervised import Supervised
@@ -112,6 +113,54 @@ def test_other_signals_are_passed_on(supervise, hog):
         assert s.process.wait(30 * PATIENCE) == 128 + signal.SIGUSR2
 
 
+def test_a_child_that_is_oom_killed_does_not_turn_a_stop_into_a_restart(supervise, hog, tmp_path):
+    program = tmp_path / "program"
+    program.write_text(
+        f"#!/bin/sh\ntrap '{hog} alloc 60; sleep 0.5; exit 0' TERM\n"
+        f"echo > {tmp_path}/ready\nwhile :; do sleep 0.05; done\n"
+    )
+    program.chmod(0o755)
+    words = ("--memory", "30M", "--child-oom", "restart", "--", str(program))
+    with supervise(*words) as s:
+        until((tmp_path / "ready").exists)
+        assert s.end() == 0
+    assert len(s.events("started")) == 1 and s.events("restarting") == []
+
+
+def test_delays_may_be_longer_than_the_kernel_can_wait(supervise):
+    words = ("--restart", "always", "--restart-delay", "720h", "--restart-delay-max", "800h", "--")
+    with supervise(*words, "/bin/true") as s:
+        assert s.wait_for("restarting")["delay"] == 720 * 3600
+        assert s.process.poll() is None
+        assert s.end() == 0
+
+
+def test_standard_error_that_nobody_reads_holds_nothing_up(climits):
+    """The pipe is full after some hundred events."""
+    read, write = os.pipe()
+    process = subprocess.Popen(
+        [climits, "supervise", "--restart", "always", "--max-restarts", "900/1h",
+         "--restart-delay-max", "0s", "--", "/bin/true"],
+        stderr=write,
+    )  # fmt: skip
+    os.close(write)
+    try:
+        assert process.wait(60 * PATIENCE) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(read)
+
+
+def test_an_ignored_sigchld_loses_no_status(climits):
+    code = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    words = [climits, "supervise", "--", "/bin/sh", "-c", "exit 3"]
+    assert subprocess.run([sys.executable, "-c", code, *words]).returncode == 3
+
+
 # ---- while it runs -------------------------------------------------------------------------
 
 
@@ -185,7 +234,7 @@ def test_programs_have_the_open_files_that_we_were_given(supervise, tmp_path):
 
 def test_the_spelling_of_the_first_climits(climits, hog):
     done = subprocess.run(
-        [climits, "-memory", "60", hog, "exit", "3"], capture_output=True, text=True
+        [climits, "-memory", "60", "--", hog, "exit", "3"], capture_output=True, text=True
     )
     assert done.returncode == 3
     first, second, *_ = done.stderr.splitlines()
@@ -230,6 +279,19 @@ def test_as_pid_1_it_reaps_orphans(climits, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "exited 0" in done.stderr
+
+
+@pytest.mark.skipif(IN_VM, reason="the VM's own init is PID 1")
+def test_as_pid_1_it_takes_no_programs_end_for_an_orphans(climits):
+    """What is started again within one round of reaping is a program too."""
+    done = subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", climits, "supervise",
+         "--restart", "always", "--restart-delay-max", "0s", "--max-restarts", "150/1h", "--",
+         "/bin/sh", "-c", "exit 3"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert done.stderr.count("exited 3") == 151 and "exited 0" not in done.stderr
 
 
 def test_the_guard_ends_what_a_killed_supervisor_left(supervise, hog):

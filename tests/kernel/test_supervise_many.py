@@ -85,6 +85,51 @@ def test_a_reload_restarts_only_what_changed(supervise, config, hog):
         assert (left["program"], left["status"]) == ("more", "running")
 
 
+SLOW = "trap 'sleep 0.5; exit 0' TERM; while :; do sleep 0.05; done"
+
+
+def test_whoever_steers_meanwhile_a_shutdown_goes_on(supervise, hog):
+    text = f"""
+        [program.db]
+        command = "{hog} hold 60000"
+        [program.web]
+        command = ["/bin/sh", "-c", "{SLOW}"]
+        depends_on = ["db"]
+        """
+    with supervise(text) as s:
+        s.wait_for("started", 2)
+        s.ctl("shutdown")
+        for words in (("stop", "web"), ("restart", "web"), ("start", "web"), ("reload",)):
+            s.ctl(*words, check=False)
+        assert s.process.wait(30 * PATIENCE) == 0
+    assert len(s.events("started")) == 2
+
+
+def test_what_is_asked_last_holds_while_a_program_stops(supervise, config):
+    text = f"""[program.web]\ncommand = ["/bin/sh", "-c", "{SLOW}"]\n"""
+    other = "[program.other]\ncommand = 'sleep 1000'\n"
+    with supervise(text + other) as s:
+        s.wait_for("started", 2)
+        s.ctl("stop", "web")
+        s.ctl("start", "web")
+        s.wait_for("started", 3)
+        config(other)
+        s.ctl("reload")
+        config(text + other)
+        s.ctl("reload")
+        s.wait_for("started", 4)
+        config(text.replace("0.05", "0.06") + other)
+        s.ctl("reload")
+        config(text + other)
+        s.ctl("reload")
+        s.wait_for("started", 5)
+        with open(f"/proc/{s.events('started')[-1]['pid']}/cmdline") as file:
+            assert "sleep 0.05" in file.read()
+        s.ctl("stop", "web")
+        s.wait_for("stopped", 4)
+        assert json.loads(s.ctl("status", "--json", "web").stdout)[0]["status"] == "stopped"
+
+
 def test_ctl(supervise, hog):
     with supervise(two(hog)) as s:
         s.wait_for("started", 2)
@@ -208,6 +253,27 @@ def test_an_alarm_gives_more_memory_before_it_is_too_late(supervise, hog):
     assert s.events("oom-killed") == []
 
 
+def test_an_alarm_is_not_raised_again_by_its_own_action(supervise, hog):
+    text = f"""
+        [program.grows]
+        command = "{hog} alloc 20 hold 60000"
+        memory = "40M"
+        [[program.grows.alarm]]
+        source = "threshold"
+        level = "10M"
+        grow = 1.5
+        grow_max = "500M"
+        """
+    with supervise(text) as s:
+        s.wait_for("limit-set")
+        s.ctl("set-limit", "grows", "70M")
+        s.wait_for("limit-set", 2)
+        s.ctl("status")
+        s.end()
+    assert len(s.events("alarm")) == 1
+    assert [e["memory_max"] for e in s.events("limit-set")] == [60 * MIB, 70 * MIB]
+
+
 def test_an_alarm_that_this_host_cannot_raise_is_told(supervise, hog, on_v2):
     text = f"""
         [program.web]
@@ -298,6 +364,7 @@ def test_check_tells_every_problem_at_once(climits, config):
         (["--log-format", "xml", "--", "true"], "log-format: xml: unknown"),
         (["--memory", "60MB", "--", "true"], "60MB"),
         (["--socket", "/" + "x" * 200, "--", "true"], "control socket"),
+        (["--socket", __file__, "--", "true"], "something else is there"),
         (["-c", "x.toml", "--memory", "60M"], "--memory does not go with -c"),
         (["-c", "x.toml", "--", "true"], "true does not go with -c"),
     ],

@@ -17,7 +17,7 @@ from .triggers import Event, Trigger
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
     from typing import Any
 
@@ -43,7 +43,12 @@ class Events:
     """
 
     def __init__(
-        self, group: "Cgroup", triggers: "Iterable[Trigger]", *, removal: bool = True
+        self,
+        group: "Cgroup",
+        triggers: "Iterable[Trigger]",
+        *,
+        removal: bool = True,
+        ends: "tuple[int, Callable[[], object]] | None" = None,
     ) -> None:
         """Arm the triggers.
 
@@ -55,6 +60,8 @@ class Events:
             triggers: equal ones count once.
             removal: wake up when the cgroup is removed; for those who remove it themselves, False
                 saves a descriptor.
+            ends: a descriptor that is readable when the program in it has ended, and what is to be
+                called then, which may remove the cgroup.
 
         Raises:
             UnsupportedError: this host or cgroup cannot be watched for one of them.
@@ -68,6 +75,7 @@ class Events:
         self._removal: RemovalWatch | None = None
         self._polls_removal = False
         self._timed = True
+        self._ends = ends
         self._epoll = select.epoll()
         try:
             self._timer = Timer()
@@ -76,6 +84,8 @@ class Events:
                 self._arm(trigger)
             if removal and group.path != "/":
                 self._watch_removal()
+            if ends and ends[0] >= 0:
+                self._epoll.register(ends[0], select.EPOLLIN)
             self._timer.arm(0.0)  # for the first look
         except BaseException:
             self.close()
@@ -116,6 +126,10 @@ class Events:
             fields = self._ask(source, any(fd in ready for fd in source.fds))
             if fields is not None:
                 out.append(self._event(source, fields))
+        if self._ends and self._ends[0] in ready:
+            self._epoll.unregister(self._ends[0])
+            at_end, self._ends = self._ends[1], None
+            at_end()
         if self._directory.is_gone():
             self._end(out)
         else:

@@ -8,6 +8,7 @@ import errno
 import os
 
 from ..errors import CgroupError, CgroupExistsError, CgroupGoneError, CgroupPermissionError
+from ..launch._spawn import Keeper
 
 _CAUSES = {
     errno.EBUSY: "the kernel says it is in use",
@@ -53,7 +54,7 @@ class Directory:
         path: where it was when it was opened.
     """
 
-    __slots__ = ("_fd", "_inode", "path")
+    __slots__ = ("_fd", "_inode", "_keeper", "path")
 
     def __init__(self, path: str) -> None:
         """Open a directory that exists.
@@ -64,6 +65,7 @@ class Directory:
         """
         self._fd = -1
         self._inode = 0  # only while it rests
+        self._keeper: Keeper | None = None
         self.path = path
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -71,9 +73,7 @@ class Directory:
             raise CgroupGoneError(f"no such cgroup: {path}", path=path, errno=e.errno) from None
         except OSError as e:
             raise refusal("cannot open the cgroup", path, e) from None
-
-    def __del__(self) -> None:
-        self.close()
+        self._keeper = Keeper(self._fd)
 
     @property
     def fd(self) -> int:
@@ -83,11 +83,10 @@ class Directory:
             CgroupGoneError: it rested, and was removed meanwhile.
         """
         if self._inode:
-            fd = Directory(self.path)._take()
-            if os.fstat(fd).st_ino != self._inode:  # another one that was made under its name
-                os.close(fd)
+            again = Directory(self.path)
+            if os.fstat(again._fd).st_ino != self._inode:  # one that was made under its name
                 raise CgroupGoneError(f"the cgroup was removed: {self.path}", path=self.path)
-            self._fd, self._inode = fd, 0
+            self._keeper, self._fd, self._inode = again._keeper, again._fd, 0
         return self._fd
 
     def rest(self) -> None:
@@ -97,17 +96,11 @@ class Directory:
         """
         if self._fd >= 0:
             self._inode = os.fstat(self._fd).st_ino
-            os.close(self._take())
-
-    def _take(self) -> int:
-        fd, self._fd = self._fd, -1
-        return fd
+            self._fd, self._keeper = -1, None
 
     def close(self) -> None:
         """Give the descriptor back; may be called again."""
-        self._inode = 0
-        if self._fd >= 0:
-            os.close(self._take())
+        self._fd, self._inode, self._keeper = -1, 0, None
 
     def read(self, name: str) -> bytes:
         """The whole content of a file.
@@ -212,7 +205,12 @@ class Directory:
         return True
 
     def is_gone(self) -> bool:
-        """Whether the cgroup was removed; one that was made anew under its name is another."""
+        """Whether the cgroup was removed; one that was made anew under its name is another.
+
+        One that was given back counts as removed: nothing can be said of it.
+        """
+        if self._fd < 0 and not self._inode:
+            return True
         try:
             there = os.stat(self.path)
         except OSError:
@@ -281,6 +279,8 @@ class Directory:
             pass
 
     def _error(self, action: str, name: str, e: OSError, value: object = None) -> CgroupError:
+        if isinstance(e, CgroupGoneError):  # found out when it was opened again
+            return e
         path = f"{self.path}/{name}"
         if self._fd < 0 and not self._inode:
             return CgroupGoneError(

@@ -208,9 +208,13 @@ def make(
             announced = _announce(hierarchy, parent, name) if pid_in(name) != os.getpid() else None
             try:
                 _make_below(hierarchy, path, parent, controllers)
-                part = Part(hierarchy, Directory(path), made=True)
-                parts.append(part)
-                part.directory.set_mark(MARK, mark)
+                try:
+                    part = Part(hierarchy, Directory(path), made=True)
+                    parts.append(part)
+                    part.directory.set_mark(MARK, mark)
+                except BaseException:
+                    files.remove(path)
+                    raise
             finally:
                 if announced:
                     announced.remove_mark(_announcement())

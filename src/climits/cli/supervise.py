@@ -1,6 +1,7 @@
 """`climits supervise`: keep one program alive, or those of a configuration."""
 
 import os
+import select
 import sys
 import time
 
@@ -133,6 +134,7 @@ def _from_file(values: "dict[str, Any]", command: list[str], tell: "Any") -> int
         tell,
         many=True,
         socket=_socket(values) or default_path(),
+        must_listen="socket" in values,  # /run may be read-only
         reload=lambda: load(path),
         notifier=notifier,
     )
@@ -173,6 +175,10 @@ def _teller(form: str, *, many: bool) -> "Any":
 
 
 def _write(text: str) -> None:
+    poll = select.poll()
+    poll.register(2, select.POLLOUT)
+    if not poll.poll(0):
+        return  # nobody takes it: waiting for that would hold every program up
     try:
         os.write(2, f"{text}\n".encode(errors="backslashreplace"))
     except OSError:
@@ -183,7 +189,7 @@ def run_original(argv: list[str]) -> int:
     """The spelling of the first program of this name: ``-memory 60 -root PATH ./app``."""
     values: dict[str, Any] = {}
     words = list(argv)
-    while words and words[0].startswith("-"):
+    while words and words[0].startswith("-") and words[0] != "--":
         flag, equals, value = words.pop(0).lstrip("-").partition("=")
         if not equals:
             value = words.pop(0) if words else ""
@@ -197,6 +203,8 @@ def run_original(argv: list[str]) -> int:
                 value=value,
                 hint="the new form is climits supervise --memory 60M --root PATH -- ./app",
             )
+    if words[:1] == ["--"]:
+        del words[0]
     new = " ".join(f"--{name} {value}" for name, value in values.items())
     _write(f"climits: note: the new form is climits supervise {new} -- {' '.join(words)}")
     return main(values, words)

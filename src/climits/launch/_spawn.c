@@ -332,12 +332,48 @@ static PyObject *make_signalfd(PyObject *self, PyObject *args) {
     return PyLong_FromLong(fd);
 }
 
+/* ---- a descriptor that is closed with its last reference ----------------------------------- */
+
+/* Not by a __del__ in Python: a Ctrl+C that comes while one runs is dropped by the interpreter. */
+typedef struct { PyObject_HEAD int fd; } Keeper;
+
+static PyObject *keeper_new(PyTypeObject *type, PyObject *args, PyObject *kwds) {
+    int fd;
+    (void)kwds;
+    if (!PyArg_ParseTuple(args, "i", &fd)) return NULL;
+    allocfunc alloc = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    Keeper *self = (Keeper *)alloc(type, 0);
+    if (self) self->fd = fd;
+    return (PyObject *)self;
+}
+
+static void keeper_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    close(((Keeper *)self)->fd);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot keeper_slots[] = {
+    {Py_tp_new, keeper_new}, {Py_tp_dealloc, keeper_dealloc},
+    {Py_tp_doc, "Keeper(fd): closes the descriptor when the last reference to it goes."}, {0, NULL}};
+static PyType_Spec keeper_spec = {
+    .name = "climits.launch._spawn.Keeper", .basicsize = sizeof(Keeper),
+    .flags = Py_TPFLAGS_DEFAULT, .slots = keeper_slots};
+
+static int add_types(PyObject *module) {
+    PyObject *type = PyType_FromModuleAndSpec(module, &keeper_spec, NULL);
+    int result = type ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
+    Py_XDECREF(type);
+    return result;
+}
+
 static PyMethodDef methods[] = {
     {"spawn", spawn, METH_VARARGS, "spawn(steps, paths, argv, envp, flags, cgroup_fd, sigmask) -> (pid, pidfd)"},
     {"signalfd", make_signalfd, METH_VARARGS, "signalfd(sigmask) -> fd"},
     {NULL, NULL, 0, NULL},
 };
-static PyModuleDef_Slot slots[] = {{0, NULL}};
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_types}, {0, NULL}};
 static struct PyModuleDef module = {
     .m_base = PyModuleDef_HEAD_INIT, .m_name = "_spawn", .m_doc = "Runs a table of system calls in a child.",
     .m_methods = methods, .m_slots = slots};

@@ -23,16 +23,15 @@ def at_oom(process: "Process", event: int) -> None:
     memory = process.cgroup.memory
     memory.drain_oom(event)
     if process.spec.on_oom == "pause":
-        if memory.can_pause_on_oom:
-            paused = memory.is_stuck()
-        else:  # then the kernel does not do it for us
-            paused = not process.paused and memory.is_stuck()
-            if paused:
+        stuck = memory.is_stuck()
+        if stuck and not process.paused:
+            if not memory.can_pause_on_oom:  # then the kernel does not do it for us
                 process.cgroup.freezer.start_freezing()
-        if paused:
             process.paused = True
             if process.on_pause:
                 process.on_pause()
+        elif not stuck and memory.can_pause_on_oom:
+            process.paused = False  # somebody else has given it more
         return
     settled = time.monotonic() + _SETTLES
     before = (process.before.oom_kill or 0) if process.before else 0

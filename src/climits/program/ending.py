@@ -6,7 +6,7 @@ import time
 
 from ..cgroup.layout import current
 from ..cgroup.leftovers import sweep
-from ..errors import CgroupGoneError, ClimitsError
+from ..errors import CgroupError, CgroupGoneError, ClimitsError
 from ..records import Evidence, MemoryEvents, MemoryUsage, Result
 from .verdict import LEAST_TO_START, exit_status, judge
 
@@ -130,7 +130,7 @@ def collect(process: "Process", status: int, duration: float) -> Result:
         duration: wall time, seconds.
     """
     group = process.cgroup
-    stragglers = 0
+    stragglers, error = 0, None
     tracked: Callable[[], Tracked]
     report, tracked = _NOTHING, _nothing_tracked
     try:
@@ -140,6 +140,8 @@ def collect(process: "Process", status: int, duration: float) -> Result:
             stragglers = group.kill()
     except CgroupGoneError:
         pass  # removed under us: there is nothing more to read
+    except CgroupError as e:  # what is known of the run is worth more
+        error = str(e)
     peak, oom_kill, details = report
     before, peak_before = process.before, process.peak_before
     if before is not None:  # in a cgroup that existed: only what is this program's to tell
@@ -191,6 +193,7 @@ def collect(process: "Process", status: int, duration: float) -> Result:
         oom_kill=oom_kill,
         started=process.started,
         duration=duration,
+        error=error,
     )
 
 

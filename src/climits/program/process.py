@@ -222,6 +222,8 @@ class Process:
     def events(self, *triggers: "Trigger") -> "Events":
         """What happens in its cgroup: iterate over it, or wait for its `fileno`.
 
+        The end of the program is waited for too; `removed` is the last event then.
+
         Args:
             triggers: see climits.cgroup.events.Trigger.
 
@@ -230,7 +232,7 @@ class Process:
         """
         from ..cgroup.events import Events
 
-        return Events(self.cgroup, triggers)
+        return Events(self.cgroup, triggers, ends=(self.pidfd, self.poll))
 
     def terminate(self) -> None:
         """Ask it to end, with SIGTERM.  The verdict will be `stopped`."""

@@ -8,6 +8,7 @@ on with one object an event.  Nothing that a client does or leaves undone holds 
 import errno
 import os
 import socket
+import stat
 import sys
 
 from ..errors import ClimitsError, InvalidValueError
@@ -51,14 +52,21 @@ class Control:
         self.kept: list[dict[str, Any]] = []
         self._socket = _listen(path)
         self._inode = os.stat(path).st_ino
-        supervisor.loop.watch(self._socket.fileno(), self._accept)
+        self._watch()
         supervisor.listeners.append(self._at_event)
+
+    def _watch(self) -> None:
+        if self._socket.fileno() >= 0:
+            self.supervisor.loop.watch(self._socket.fileno(), self._accept)
 
     def _accept(self, _events: int) -> None:
         try:
             connection, _ = self._socket.accept()
-        except OSError:
-            return  # it has gone again, or we have no descriptor for it
+        except OSError as e:
+            if e.errno in (errno.EMFILE, errno.ENFILE):  # it would be ready again at once
+                self.supervisor.loop.forget(self._socket.fileno())
+                self.supervisor.loop.after(1.0, self._watch)
+            return
         connection.setblocking(False)
         # struct ucred: pid, uid, gid
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
@@ -116,7 +124,7 @@ class _Client:
 
     def __init__(self, control: Control, connection: socket.socket) -> None:
         self.control, self.connection = control, connection
-        self.follows = False
+        self.follows = self._done = False
         self._unread, self._unsent = b"", b""
         self._loop = control.supervisor.loop
         self._loop.watch(connection.fileno(), self._turn)
@@ -142,7 +150,7 @@ class _Client:
         except OSError:
             data = b""
         if not data:
-            self.close()
+            self._finish()
             return
         self._unread += data
         while b"\n" in self._unread:
@@ -154,6 +162,11 @@ class _Client:
         if len(self._unread) > MAX_REQUEST:
             self.send({"ok": False, "error": f"a request of more than {MAX_REQUEST} bytes"})
             self.close()
+
+    def _finish(self) -> None:
+        """It says no more: send what it has not yet got, and let it go."""
+        self._done = True
+        self._flush()
 
     def send(self, record: "dict[str, Any]") -> None:
         """Send one object, as far as the client takes it."""
@@ -173,10 +186,11 @@ class _Client:
         except OSError:
             self.close()
             return
-        if len(self._unsent) > MAX_UNREAD:
-            self.close()  # it follows and does not read
+        if len(self._unsent) > MAX_UNREAD or (self._done and not self._unsent):
+            self.close()  # it follows and does not read, or has got all
         elif self._unsent:
-            self._loop.watch(self.connection.fileno(), self._turn, READABLE | WRITABLE)
+            wanted = WRITABLE if self._done else READABLE | WRITABLE
+            self._loop.watch(self.connection.fileno(), self._turn, wanted)
         else:
             self._loop.watch(self.connection.fileno(), self._turn)
 
@@ -196,7 +210,9 @@ def _listen(path: str) -> socket.socket:
         directory = os.path.dirname(path)
         if directory:
             os.makedirs(directory, mode=0o700, exist_ok=True)
-        if os.path.exists(path):
+        if os.path.lexists(path):
+            if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                raise OSError(errno.EEXIST, "something else is there")
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
                 probe.settimeout(1.0)
                 try:
@@ -255,6 +271,12 @@ def _for_each(method: str) -> "Callable[[Control, _Client, dict[str, Any]], list
     return do
 
 
+def _stop(control: Control, _client: _Client, request: "dict[str, Any]") -> list[str]:
+    names = _names(control, request)
+    control.supervisor.stop(names)
+    return names
+
+
 def _set_limit(control: Control, _client: _Client, request: "dict[str, Any]") -> "dict[str, Any]":
     name, memory = request.get("program"), request.get("memory")
     if not isinstance(name, str) or not isinstance(memory, (str, int)):
@@ -279,7 +301,7 @@ def _shutdown(control: Control, _client: _Client, _request: "dict[str, Any]") ->
 _COMMANDS: "dict[str, Callable[[Control, _Client, dict[str, Any]], Any]]" = {
     "status": _status,
     "start": _for_each("start"),
-    "stop": _for_each("stop"),
+    "stop": _stop,
     "restart": _for_each("restart"),
     "set-limit": _set_limit,
     "events": _events,

@@ -42,7 +42,7 @@ class Loop:
     Times are of the monotonic clock, which a person or NTP cannot set.
     """
 
-    def __init__(self, on_error: "Callable[[ClimitsError], None]") -> None:
+    def __init__(self, on_error: "Callable[[Exception], None]") -> None:
         """Make one.
 
         Args:
@@ -91,13 +91,16 @@ class Loop:
     def _do(self, call: "Callable[[], None]") -> None:
         try:
             call()
-        except ClimitsError as e:  # of one program: the others go on
+        except (ClimitsError, OSError) as e:  # of one program: the others go on
             self._on_error(e)
 
     def _until_timer(self) -> "float | None":
         while self._timers and self._timers[0].call is None:
             heapq.heappop(self._timers)
-        return max(self._timers[0].when - time.monotonic(), 0) if self._timers else None
+        if not self._timers:
+            return None
+        # A day at most, since the kernel takes 32 bits of milliseconds.
+        return min(max(self._timers[0].when - time.monotonic(), 0), 86_400.0)
 
     def close(self) -> None:
         """Give the descriptor back."""

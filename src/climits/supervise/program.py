@@ -11,11 +11,10 @@ from ..program.spec import Spec
 from ..program.verdict import summarize
 from ..units import UNLIMITED
 from .oom import OomWatch
-from .policy import State, after_end
+from .policy import Policy, State, after_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from ..cgroup.events import Events
@@ -32,6 +31,10 @@ STOPPED, RUNNING, PAUSED, WAITING, STOPPING, EXITED, FAILED = (
 )  # fmt: skip
 
 
+#: What follows a run that was ended by us: nothing, another run, or what the policy says.
+STOP, START, CHILD_OOM = "stop", "start", "child-oom"
+
+
 class Program:
     """A program under a supervisor.
 
@@ -42,12 +45,14 @@ class Program:
         result: of the last run, or None.
         restarts, oom_kills: counts since the supervisor has it.
         memory: a limit that took the place of the configured one, bytes, or None.
+        next_config: takes the place of `config` once the run that is on has ended, or None.
     """
 
     # There may be thousands: no dict for each, and no empty lists.
     __slots__ = (
-        "_alarms", "_ended_for", "_logs", "_oom", "_pipes", "_spec", "_state", "_then", "_timer",
-        "config", "memory", "oom_kills", "process", "restarts", "result", "status", "supervisor",
+        "_after", "_alarms", "_logs", "_oom", "_pipes", "_spec", "_state", "_timer", "config",
+        "memory", "next_config", "oom_kills", "process", "restarts", "result", "status",
+        "supervisor",
     )  # fmt: skip
 
     def __init__(self, config: "ProgramConfig", supervisor: "Supervisor") -> None:
@@ -64,8 +69,8 @@ class Program:
         self._alarms: tuple[Events, ...] = ()
         self._logs: dict[str, LogFile] | None = None
         self._pipes: tuple[LogPipe, ...] = ()
-        self._then: Callable[[], None] | None = None
-        self._ended_for: str | None = None
+        self.next_config: ProgramConfig | None = None
+        self._after: str | None = None  # what was ended by us: STOP, START or CHILD_OOM
 
     @property
     def name(self) -> str:
@@ -79,15 +84,22 @@ class Program:
     # -- starting ----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start it, unless it runs, or all is being shut down."""
-        if self.process is not None or self.supervisor.ending:
+        """Start it, unless it runs, or all is being shut down; if it is ending, after that."""
+        self.supervisor.to_stop.discard(self.name)
+        if self.process is None:
+            self._start()
+        elif self.status == STOPPING:
+            self._after = START
+
+    def _start(self) -> None:
+        if self.supervisor.ending:
             return
         self._cancel_timer()
         try:
             self._launch()
-        except ClimitsError as e:
+        except (ClimitsError, OSError) as e:
             self._close_pipes()
-            self.tell("failed-to-start", error=str(e), hint=e.hint)
+            self.tell("failed-to-start", error=str(e), hint=getattr(e, "hint", None))
             self._decide(oom=False, failed=True, ran=0.0)
 
     def _launch(self) -> None:
@@ -96,7 +108,19 @@ class Program:
         process = Process.from_spec(spec, sigmask=self.supervisor.sigmask)
         for pipe in self._pipes:
             pipe.close_child()
+        try:
+            self._follow(process)
+        except BaseException:  # it must not run on with nobody to see its end
+            self._unfollow((process.oom_fd, process.pidfd))
+            process.kill()
+            process.wait()
+            raise
         self.process, self.status = process, RUNNING
+        self.tell("started", pid=process.pid, cgroup=process.cgroup.path, memory_max=self.limit)
+        self._arm()
+        process.cgroup.rest()
+
+    def _follow(self, process: Process) -> None:
         loop = self.supervisor.loop
         loop.watch(process.pidfd, self._at_end)
         process.on_pause = self._at_pause
@@ -105,10 +129,14 @@ class Program:
         elif process.cgroup.part("memory"):
             known = process.before.oom_kill if process.before else 0
             self._oom = OomWatch(loop, process, self._at_child_oom, known or 0)
-        limit = self.limit
-        self.tell("started", pid=process.pid, cgroup=process.cgroup.path, memory_max=limit)
-        self._arm()
-        process.cgroup.rest()
+
+    def _unfollow(self, watched: "tuple[int, ...]") -> None:
+        for fd in watched:
+            self.supervisor.loop.forget(fd)
+        if self._oom:
+            self._oom.close()
+            self._oom = None
+        self._disarm()
 
     @property
     def limit(self) -> "Limit | None":
@@ -172,7 +200,8 @@ class Program:
     def _at_pause(self) -> None:
         process = self.process
         assert process is not None
-        self.status = PAUSED
+        if self.status == RUNNING:
+            self.status = PAUSED
         self.tell(
             "paused", pid=process.pid, cgroup=process.cgroup.path, memory_max=self.limit,
             memory_current=process.usage().current,
@@ -182,8 +211,8 @@ class Program:
         assert self.process is not None
         self.oom_kills += killed
         self.tell("child-oom", pid=self.process.pid, count=killed, memory_max=self.limit)
-        if self.config.policy.child_oom == "restart":
-            self._end("child-oom")
+        if self.config.policy.child_oom == "restart" and self.status == RUNNING:
+            self._end(CHILD_OOM)
 
     def set_limit(self, memory: "str | Limit") -> "Limit":
         """Set another memory limit, for this run and for those to come.
@@ -214,9 +243,8 @@ class Program:
         self.memory, self._spec = limit, None
         self.tell("limit-set", memory_max=limit)
         self._spec = self._make_spec()
-        if self.process is not None:
-            self._disarm()
-            self._arm()  # a level in per cent is of the new limit
+        for events in self._alarms:
+            events.refresh()  # a level in per cent is of the new limit
 
     # -- alarms ------------------------------------------------------------------------------
 
@@ -228,7 +256,7 @@ class Program:
 
         for alarm in self.config.alarms:
             try:
-                events = Events(self.process.cgroup, [alarm.trigger])
+                events = Events(self.process.cgroup, [alarm.trigger], removal=False)
             except ClimitsError as e:
                 self.tell("alarm-failed", error=str(e), hint=e.hint)
                 continue
@@ -269,50 +297,60 @@ class Program:
 
     # -- ending ------------------------------------------------------------------------------
 
-    def stop(self, then: "Callable[[], None] | None" = None, *, told: bool = False) -> None:
+    def stop(self, told: int = 0) -> None:
         """Ask it to end; SIGKILL to all of its cgroup if it does not in time.
 
         Args:
-            then: called once it has ended; at once if it does not run.
-            told: it has had the signal already, from the terminal.
+            told: a signal that it has had already, from the terminal.
         """
         if self.process is None:
             self._cancel_timer()
             if self.status == WAITING:
                 self.status = STOPPED
-            if then:
-                then()
-            return
-        self._then = then
-        if self.status == STOPPING:
-            self._ended_for = "stop"  # whatever it was to be ended for
-            return
-        self.tell("stopping", pid=self.process.pid)
-        self._end("stop", told=told)
+        else:
+            self._end(STOP, told)
 
     def restart(self) -> None:
         """End it and start it again."""
-        self.stop(self.start)
+        self.supervisor.to_stop.discard(self.name)
+        if self.process is None:
+            self.start()
+        else:
+            self._end(START)
 
     def reconfigure(self, config: "ProgramConfig") -> None:
-        """Take another configuration, while it does not run, and start it with that."""
-        self.close()
-        self._logs = None
-        self.config, self.memory, self._spec, self._state = config, None, None, State()
-        if config.autostart:
-            self.start()
+        """Take another configuration, after the run that is on, and start it with that."""
+        self.next_config = config
+        if self.process is not None:
+            self._end(START if config.autostart else STOP)
+        else:
+            self._take_config()
+            if self.config.autostart:
+                self.start()
+
+    def _take_config(self) -> None:
+        if self.next_config is not None:
+            self.close()
+            self._logs = self.memory = self._spec = None
+            self._state = State()
+            self.config, self.next_config = self.next_config, None
 
     def check(self) -> None:
         """Look whether it has ended."""
         self._at_end(0)
 
-    def _end(self, why: str, *, told: bool = False) -> None:
+    def _end(self, after: str, told: int = 0) -> None:
         process = self.process
         assert process is not None
-        self._ended_for = why
+        self._after = after  # whatever it was to be ended for before
+        if self.status == STOPPING:
+            return
         self.status = STOPPING
+        if after != CHILD_OOM:
+            self.tell("stopping", pid=process.pid)
         policy = self.config.policy
-        if told:
+        # Ctrl+C has reached a program that shares our terminal; unless it ends by something else.
+        if told and policy.stop_signal in (told, Policy.stop_signal):
             process.stopped = True
         else:
             process.stop(policy.stop_signal)
@@ -326,30 +364,26 @@ class Program:
         watched = process.oom_fd, process.pidfd
         if process.poll() is None:
             return
-        for fd in watched:
-            self.supervisor.loop.forget(fd)
-        if self._oom:
-            self._oom.close()
-            self._oom = None
-        self._disarm()
+        self._unfollow(watched)
         self._cancel_timer()
         self.process, result = None, process.result
         assert result is not None
         self.result = result
         self._tell_end(result)
-        why, self._ended_for = self._ended_for, None
-        then, self._then = self._then, None
-        if why == "stop":
+        after, self._after = self._after, None
+        self._take_config()
+        if after == STOP or self.supervisor.ending:
             self.status = STOPPED
             self.supervisor.at_rest()
-            if then:
-                then()
-            return
-        self._decide(
-            oom=result.verdict == "oom-killed" or why == "child-oom",
-            failed=result.verdict != "exited" or result.returncode != 0,
-            ran=result.duration or 0.0,
-        )
+        elif after == START:
+            self.status = STOPPED
+            self._start()
+        else:
+            self._decide(
+                oom=result.verdict == "oom-killed" or after == CHILD_OOM,
+                failed=result.verdict != "exited" or result.returncode != 0,
+                ran=result.duration or 0.0,
+            )
 
     def _tell_end(self, result: "Result") -> None:
         if result.verdict == "oom-killed":
@@ -381,9 +415,9 @@ class Program:
             self.status = WAITING
             self.tell("restarting", delay=decision.delay, restarts=self.restarts)
             if decision.delay > 0:
-                self._timer = self.supervisor.loop.after(decision.delay, self.start)
+                self._timer = self.supervisor.loop.after(decision.delay, self._start)
             else:
-                self.start()
+                self._start()
             return
         self.status = FAILED if failed or oom else EXITED
         if decision.reason:

@@ -4,7 +4,6 @@ import os
 import resource
 import signal
 import time
-from functools import partial
 
 from ..errors import ClimitsError, InvalidValueError, LaunchError
 from ..launch.signals import SI_KERNEL, mask_of, read_signals
@@ -15,7 +14,7 @@ from .program import EXITED, FAILED, STOPPED, STOPPING, Program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from .actions import Actor
@@ -43,6 +42,7 @@ class Supervisor:
         sigmask: the signal mask that programs get.
         open_files: (soft, hard) RLIMIT_NOFILE that programs get.
         ending: it is being shut down: nothing is started any more.
+        to_stop: names of those that are to stop once nothing that runs depends on them.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Supervisor:
         *,
         many: bool = False,
         socket: "str | None" = None,
+        must_listen: bool = True,
         reload: "Callable[[], Config] | None" = None,
         notifier: "Notifier | None" = None,
     ) -> None:
@@ -63,15 +64,18 @@ class Supervisor:
             many: they come from a configuration: each gets a session and standard input of its
                 own, and the supervisor stays when all have ended.
             socket: path at which to listen for `climits ctl`.
+            must_listen: fail where that cannot be; else only say so.
             reload: reads the configuration again.
             notifier: tells systemd how we are.
         """
         self._tell, self.many, self._socket = tell, many, socket
-        self._reload, self._notifier = reload, notifier
+        self._must_listen, self._reload, self._notifier = must_listen, reload, notifier
         self.listeners: list[Tell] = []
-        self.loop = Loop(lambda e: self.tell("error", error=str(e), hint=e.hint))
+        self.loop = Loop(lambda e: self.tell("error", error=str(e), hint=getattr(e, "hint", None)))
         self.programs = {config.name: Program(config, self) for config in programs}
         self.ending = False
+        self.to_stop: set[str] = set()
+        self._removed: set[str] = set()  # by a reload, and still ending
         self._actor: Actor | None = None
         self.open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
 
@@ -105,7 +109,12 @@ class Supervisor:
 
     def run(self) -> None:
         """Start the programs and stay until they have ended, or a signal says so."""
-        watched = (*_WATCHED, *((signal.SIGCHLD,) if _is_reaper() else ()))
+        # Ignored, as some daemons leave it, the kernel would reap our programs for us.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # What was ignored when we were started (nohup, or & without job control) stays so.
+        watched = [n for n in _WATCHED if signal.getsignal(n) != signal.SIG_IGN]
+        if _is_reaper():
+            watched.append(signal.SIGCHLD)
         self._raise_open_files(len(self.programs))
         old = signal.pthread_sigmask(signal.SIG_BLOCK, watched)
         self.sigmask = mask_of({int(number) for number in old})
@@ -142,7 +151,13 @@ class Supervisor:
             return None
         from .control import Control
 
-        return Control(self, self._socket)
+        try:
+            return Control(self, self._socket)
+        except ClimitsError as e:
+            if self._must_listen:
+                raise
+            self.tell("no-control", error=str(e), hint=e.hint)
+            return None
 
     def _start_guard(self) -> "Guard | None":
         parents = (program.config.options.get("parent") for program in self.programs.values())
@@ -173,6 +188,8 @@ class Supervisor:
 
     def at_rest(self) -> None:
         """A program has ended and is not going to be started again."""
+        self._stop_free()
+        self._drop_removed()
         if self._notifier:
             running = sum(p.process is not None for p in self.programs.values())
             self._notifier.status(f"{running} of {len(self.programs)} programs run")
@@ -184,7 +201,7 @@ class Supervisor:
                 try:
                     program.process.kill()
                     program.process.wait()
-                except ClimitsError as e:
+                except (ClimitsError, OSError) as e:
                     program.tell("failed-to-clean-up", error=str(e))
             program.close()
 
@@ -197,7 +214,7 @@ class Supervisor:
             elif number in _STOP:
                 self.tell("signal", signal=number)
                 # The terminal has sent it to a single program too, which shares our group.
-                self.shut_down(told=code == SI_KERNEL and not self.many)
+                self.shut_down(told=number if code == SI_KERNEL and not self.many else 0)
             elif number == signal.SIGHUP and self._reload:
                 self.tell("signal", signal=number)
                 try:
@@ -211,7 +228,6 @@ class Supervisor:
 
     def _reap(self) -> None:
         """As PID 1 we inherit every orphan: take those that are nobody's."""
-        ours = {p.process.pid: p for p in self.programs.values() if p.process}
         while True:
             try:
                 end = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -219,7 +235,8 @@ class Supervisor:
                 return
             if end is None:
                 return
-            program = ours.pop(end.si_pid, None)
+            # Looked up each time: the one before may have been started again meanwhile.
+            program = self._with_pid(end.si_pid)
             if program is not None:
                 program.check()
                 continue
@@ -229,6 +246,12 @@ class Supervisor:
                 os.waitpid(end.si_pid, os.WNOHANG)
             except ChildProcessError:
                 pass
+
+    def _with_pid(self, pid: int) -> "Program | None":
+        for program in self.programs.values():
+            if program.process is not None and program.process.pid == pid:
+                return program
+        return None
 
     # -- steering ----------------------------------------------------------------------------
 
@@ -247,27 +270,32 @@ class Supervisor:
         hint = f"did you mean {close[0]}?" if close else f"there are: {names}"
         raise InvalidValueError(f"no program {name!r}", value=name, hint=hint)
 
-    def shut_down(self, *, told: bool = False) -> None:
+    def shut_down(self, *, told: int = 0) -> None:
         """Stop every program, those that depend on others first, and then return from `run`.
 
         Args:
-            told: they have had the signal already, from the terminal.
+            told: the signal that they have had already, from the terminal.
         """
         if not self.ending:
             self.ending = True
             if self._notifier:
                 self._notifier.stopping()
+        self.stop(list(self.programs), told=told)
+
+    def stop(self, names: "Iterable[str]", *, told: int = 0) -> None:
+        """Stop programs, each after those of them that depend on it."""
+        self.to_stop.update(names)
         self._stop_free(told)
 
-    def _stop_free(self, told: bool) -> None:
-        """Stop what no running program depends on; called again at the end of each."""
-        programs = self.programs.values()
-        needed = {name for p in programs if p.process for name in p.config.depends_on}
-        for program in reversed(list(programs)):
+    def _stop_free(self, told: int = 0) -> None:
+        wanted = [p for p in reversed(list(self.programs.values())) if p.name in self.to_stop]
+        needed = {name for p in wanted if p.process for name in p.config.depends_on}
+        for program in wanted:
             if program.process is None:
                 program.stop()  # nor is it started again
+                self.to_stop.discard(program.name)
             elif program.status == STOPPING or program.name not in needed:
-                program.stop(partial(self._stop_free, told), told=told)
+                program.stop(told)
 
     def reload(self) -> None:
         """Read the configuration again; what did not change keeps running."""
@@ -275,6 +303,8 @@ class Supervisor:
             raise InvalidValueError(
                 "there is no configuration to reload", hint="start supervise with -c FILE"
             )
+        if self.ending:
+            raise InvalidValueError("it is being shut down", hint="start it again")
         if self._notifier:
             self._notifier.reloading()
         try:
@@ -285,27 +315,29 @@ class Supervisor:
         finally:
             if self._notifier:
                 self._notifier.ready()
-        changed = [n for n, p in self.programs.items() if n in configs and p.config != configs[n]]
-        removed = [n for n in self.programs if n not in configs]
-        added = [n for n in configs if n not in self.programs]
+        known = {n: p.next_config or p.config for n, p in self.programs.items()}
+        changed = [n for n in known if n in configs and known[n] != configs[n]]
+        removed = [n for n in known if n not in configs and n not in self._removed]
+        added = [n for n in configs if n not in known or n in self._removed]
         self.tell("reloaded", changed=changed, removed=removed, added=added)
         self._raise_open_files(len(configs))
-        for name in removed:
-            self.programs[name].stop(partial(self._drop, name))
-        programs = {}
+        self._removed = {n for n in known if n not in configs}
+        before, self.programs = self.programs, {}
         for name, config in configs.items():
-            program = self.programs.get(name) or Program(config, self)
-            programs[name] = program
-            if name in changed:
-                program.stop(partial(program.reconfigure, config))
-            elif name in added and config.autostart:
-                program.start()
-        self.programs = programs | {n: self.programs[n] for n in removed if n in self.programs}
+            self.programs[name] = before.get(name) or Program(config, self)
+        self.programs |= {name: before[name] for name in self._removed}
+        self.stop(removed)
+        for name in changed:
+            self.programs[name].reconfigure(configs[name])
+        for name in added:
+            if configs[name].autostart:
+                self.programs[name].start()
+        self._drop_removed()
 
-    def _drop(self, name: str) -> None:
-        program = self.programs.pop(name, None)
-        if program:
-            program.close()
+    def _drop_removed(self) -> None:
+        for name in [n for n in self._removed if self.programs[n].process is None]:
+            self.programs.pop(name).close()
+            self._removed.discard(name)
 
 
 def _is_reaper() -> bool:

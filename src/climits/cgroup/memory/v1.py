@@ -9,7 +9,7 @@ import os
 from ...errors import CgroupError, UnsupportedError
 from ...records import MemoryEvents, MemoryLimits, MemoryUsage
 from ...units import MAX_BYTES, UNLIMITED, round_to_pages
-from ..files import pick
+from ..files import pick, refusal
 from . import Memory, limit_text, parse_limit
 
 TYPE_CHECKING = False
@@ -91,7 +91,10 @@ class MemoryV1(Memory):
     def _eventfd(self, file: str, argument: str) -> int:
         control = self.directory.open_file(file)
         try:
-            event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            try:
+                event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            except OSError as e:
+                raise refusal("cannot watch", f"{self.directory.path}/{file}", e) from None
             try:
                 self.directory.write("cgroup.event_control", f"{event} {control}{argument}")
             except CgroupError:
