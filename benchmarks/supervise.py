@@ -140,6 +140,8 @@ def beside(options, reasons):
                 running[subject].wait_for(count)
             except peers.NotHere as e:
                 reasons.append(f"{subject}: {e}")
+                if subject in running:
+                    running.pop(subject).close()
         time.sleep(options.settle)
         own = {subject: one.own() for subject, one in running.items()}
         before = {subject: Spent(pids) for subject, pids in own.items()}
@@ -255,7 +257,11 @@ class Kept:
         if subject != CLIMITS:
             command.append(supervisors.cgroup_by_hand(file_name(subject)))
         self.running = start(command)
-        self.pid, _ = self._started()
+        try:
+            self.pid, _ = self._started()
+        except peers.NotHere:
+            self.close()
+            raise
 
     def _started(self):
         """(pid, ns of CLOCK_MONOTONIC) of the next start."""

@@ -98,7 +98,7 @@ def write(name, text):
 
 def climits(name, command, count=1, extra=""):
     """Command line of `climits supervise` for some programs."""
-    lines = [f'[defaults]\nmemory = {_LIMIT}\n{extra}']
+    lines = [f"[defaults]\nmemory = {_LIMIT}\n{extra}"]
     words = ", ".join(f'"{word}"' for word in command)
     for n in range(count):
         lines.append(f"[program.{common.own_name()}-{name}-{n}]\ncommand = [{words}]\n")

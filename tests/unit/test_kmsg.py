@@ -293,7 +293,8 @@ def kernel_log(monkeypatch):
 
     class Log:
         records = ()
-        opened = closed = 0
+        opened = closed = reads = 0
+        pid = 42
 
         def open(self, path, flags):
             assert path == "/dev/kmsg"
@@ -303,8 +304,16 @@ def kernel_log(monkeypatch):
             self._left = list(self.records)
             return 99
 
+        def seek(self, fd, offset, whence):
+            assert (fd, offset, whence) == (99, 0, 2)
+            self._left = []
+
+        def add(self, *records):
+            self._left += records
+
         def read(self, fd, size):
             assert fd == 99
+            self.reads += 1
             if not self._left:
                 raise BlockingIOError(errno.EAGAIN, "")
             record = self._left.pop(0)
@@ -317,8 +326,10 @@ def kernel_log(monkeypatch):
 
     log = Log()
     fake_os = types.SimpleNamespace(
-        open=log.open, read=log.read, close=log.close, O_RDONLY=0, O_NONBLOCK=0
-    )
+        open=log.open, read=log.read, close=log.close, lseek=log.seek, getpid=lambda: log.pid,
+        O_RDONLY=0, O_NONBLOCK=0, SEEK_END=2,
+    )  # fmt: skip
+    monkeypatch.setattr(kmsg, "log", kmsg.KernelLog())
     monkeypatch.setattr(kmsg, "os", fake_os)
     clock = types.SimpleNamespace(
         now=0.0,
@@ -345,7 +356,36 @@ def records(task, name="tail", at=500):
 def test_the_log_is_read(kernel_log):
     kernel_log.records = records(WEB)
     assert oom_kills(WEB, since=600.0, expected=1) == [kill()]
-    assert kernel_log.opened == kernel_log.closed == 1
+    assert oom_kills(WEB, since=600.0, expected=1) == [kill()]  # as often as one asks
+    assert kernel_log.opened == 1
+
+
+def test_each_message_is_read_once(kernel_log):
+    kernel_log.records = records(WEB)
+    oom_kills(WEB, since=600.0, expected=1)
+    before = kernel_log.reads
+    kernel_log.add(*records("/climits/other"))
+    assert oom_kills("/climits/other", since=600.0, expected=1) == [
+        kill(limited_by="/climits/other")
+    ]
+    assert kernel_log.reads == before + len(records(WEB)) + 1
+    assert oom_kills(WEB, since=600.0, expected=1) == [kill()]
+
+
+def test_what_was_logged_before_is_passed_over(kernel_log):
+    kernel_log.records = records("/climits/old")
+    kmsg.log.follow()
+    kernel_log.add(*records(WEB))
+    assert oom_kills(WEB, since=600.0, expected=1) == [kill()]
+    assert oom_kills("/climits/old", since=600.0, expected=0) == []
+
+
+def test_a_fork_reads_for_itself(kernel_log):
+    kernel_log.records = records(WEB)
+    oom_kills(WEB, since=600.0, expected=1)
+    kernel_log.pid = 43
+    oom_kills(WEB, since=600.0, expected=1)
+    assert kernel_log.opened == 2
 
 
 @pytest.mark.parametrize(("since", "found"), [(600.0, 1), (600.9, 1), (602.0, 0), (101.0, 1)])
@@ -365,16 +405,16 @@ def test_a_log_that_may_not_be_read_is_none(kernel_log):
     assert oom_kills(WEB, since=600.0, expected=1) is None
     kernel_log.records = [PermissionError(errno.EPERM, "Operation not permitted")]
     assert oom_kills(WEB, since=600.0, expected=1) is None
-    assert kernel_log.opened == kernel_log.closed
+    assert kernel_log.opened == kernel_log.closed  # and may be tried again
 
 
 def test_for_what_the_counter_tells_of_a_short_time_is_waited(kernel_log):
     kernel_log.records = records("/climits/other")
     assert oom_kills(WEB, since=600.0, expected=1) == []
-    assert kernel_log.opened > 10
-    once = kernel_log.opened
+    waited = kernel_log.reads
+    assert waited > 10
     assert oom_kills(WEB, since=600.0, expected=0) == []
-    assert kernel_log.opened == once + 1
+    assert kernel_log.reads == waited + 1
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ Source: Documentation/ABI/testing/dev-kmsg, mm/oom_kill.c (dump_oom_victim, __oo
 mm/memcontrol.c (mem_cgroup_print_oom_meminfo).
 """
 
+import _thread
 import os
 import time
 
@@ -15,7 +16,7 @@ from ..records import KilledProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 #: The "Killed process" line is written after the signal was sent: it may come this much later.
 _LATEST = 0.1  # seconds
@@ -38,7 +39,7 @@ def oom_kills(cgroup: str, since: float, expected: int) -> "list[KilledProcess] 
     deadline = time.monotonic() + _LATEST
     while True:
         try:
-            found = parse_oom_kills(_messages(since), cgroup)
+            found = parse_oom_kills(log.messages(since), cgroup)
         except OSError:
             return None
         if len(found) >= expected or time.monotonic() > deadline:
@@ -46,26 +47,73 @@ def oom_kills(cgroup: str, since: float, expected: int) -> "list[KilledProcess] 
         time.sleep(0.002)
 
 
-def _messages(since: float) -> "Iterator[str]":
-    """Texts of the kernel log's messages from `since` on."""
-    # The log's clock (local_clock) may run a little apart from CLOCK_BOOTTIME, and does not count
-    # time asleep; a second of margin costs nothing, since the cgroup's name is compared too.
-    slept = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
-    oldest = (since - slept - 1.0) * 1e6
-    fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
-    try:
+class KernelLog:
+    """Follows /dev/kmsg: each message is read once, and those about OOM kills are kept.
+
+    Reading the whole log takes milliseconds, which a restart does not have.
+    """
+
+    def __init__(self) -> None:
+        self._fd = self._owner = -1
+        self._kept: list[tuple[int, str]] = []
+        self._lock = _thread.allocate_lock()
+
+    def follow(self) -> None:
+        """Begin at the end: what was logged so far is of no interest.
+
+        Raises:
+            OSError: the log cannot be read.
+        """
+        with self._lock:
+            self._open()
+            os.lseek(self._fd, 0, os.SEEK_END)
+
+    def messages(self, since: float) -> list[str]:
+        """Texts that tell of OOM kills, from `since` on (CLOCK_BOOTTIME, seconds).
+
+        Raises:
+            OSError: the log cannot be read.
+        """
+        # The log's clock (local_clock) may run a little apart from CLOCK_BOOTTIME, and does not
+        # count time asleep; a second of margin costs nothing, since the cgroup's name is compared.
+        slept = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+        oldest = (since - slept - 1.0) * 1e6
+        with self._lock:
+            self._open()
+            try:
+                self._drain()
+            except OSError:
+                os.close(self._fd)
+                self._fd = -1
+                raise
+            return [text for at, text in self._kept if at >= oldest]
+
+    def _open(self) -> None:
+        # A fork shares the place in the log: what it read, we would miss.
+        if self._fd < 0 or self._owner != os.getpid():
+            self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+            self._owner = os.getpid()
+
+    def _drain(self) -> None:
         while True:
             try:
-                record = os.read(fd, 8192)
+                record = os.read(self._fd, 8192)
             except BlockingIOError:
+                del self._kept[:-_MOST_KEPT]
                 return
             except BrokenPipeError:
                 continue  # the oldest messages were overwritten while we read
             head, _, text = record.partition(b";")
-            if int(head.split(b",")[2]) >= oldest:
-                yield _unescape(text.partition(b"\n")[0]).decode("utf-8", "replace")
-    finally:
-        os.close(fd)
+            if b"Killed process " in text or text.startswith(_TELLING):
+                line = _unescape(text.partition(b"\n")[0]).decode("utf-8", "replace")
+                self._kept.append((int(head.split(b",")[2]), line))
+
+
+#: The log of this machine.
+log = KernelLog()
+
+_TELLING = (b"memory: usage ", b"oom-kill:constraint=", b"Tasks in ")
+_MOST_KEPT = 4096
 
 
 def _unescape(text: bytes) -> bytes:

@@ -8,6 +8,7 @@ import time
 from ..errors import ClimitsError, InvalidValueError, LaunchError
 from ..launch.signals import SI_KERNEL, mask_of, read_signals
 from ..launch.spawn import signalfd
+from ..linux import kmsg
 from .guard import Guard
 from .loop import Loop
 from .program import EXITED, FAILED, STOPPED, STOPPING, Program
@@ -123,6 +124,7 @@ class Supervisor:
         control: Control | None = None
         try:
             control = self._listen()
+            _follow_kernel_log()
             self.loop.watch(signals, lambda _: self._at_signals(signals))
             guard = self._start_guard()
             for program in list(self.programs.values()):
@@ -338,6 +340,14 @@ class Supervisor:
         for name in [n for n in self._removed if self.programs[n].process is None]:
             self.programs.pop(name).close()
             self._removed.discard(name)
+
+
+def _follow_kernel_log() -> None:
+    """Know the end of the kernel log, so that an OOM kill need not wait for the rest of it."""
+    try:
+        kmsg.log.follow()
+    except OSError:
+        pass  # it may not be read: then nobody will look into it
 
 
 def _is_reaper() -> bool:
