@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import os
 import resource
@@ -254,26 +255,25 @@ def test_a_file_that_was_emptied_has_room_again(make, tmp_path, clock):
 # ---- what cannot be written ----------------------------------------------------------------
 
 
-@pytest.fixture
-def limited_files():
-    """The kernel refuses files of more than ten bytes, as a full disk does."""
+@contextlib.contextmanager
+def files_of_at_most(size):
+    """The kernel refuses more, as a full disk does.  For the whole process, so not as a fixture:
+    pytest writes its own output before those end."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def limit(size):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-
-    limit(10)
-    yield limit
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_what_does_not_fit_is_dropped_and_counted(make, tmp_path, clock, limited_files):
+def test_what_does_not_fit_is_dropped_and_counted(make, tmp_path, clock):
     log = make()
-    log.write(b"one\n")
-    log.write(b"two and more\n")
+    with files_of_at_most(10):
+        log.write(b"one\n")
+        log.write(b"two and more\n")
     assert log.dropped == len(b" more\n") + 1
     assert log.error == f"{tmp_path}/out.log: {os.strerror(errno.EFBIG).lower()}"
-    limited_files(1000)
     log.write(b"too early\n")
     assert log.dropped == 7 + 10
     clock.now += 1
@@ -283,12 +283,13 @@ def test_what_does_not_fit_is_dropped_and_counted(make, tmp_path, clock, limited
     assert files(tmp_path) == {"out.log": b"one\ntwo an\nagain\n"}
 
 
-def test_the_line_end_that_it_adds_is_not_counted_as_lost(make, clock, limited_files):
+def test_the_line_end_that_it_adds_is_not_counted_as_lost(make, clock):
     log = make()
-    log.write(b"0123456789")
-    log.write(b"abc")
-    clock.now += 1
-    log.write(b"def")
+    with files_of_at_most(10):
+        log.write(b"0123456789")
+        log.write(b"abc")
+        clock.now += 1
+        log.write(b"def")
     assert log.dropped == 6
 
 
