@@ -55,6 +55,13 @@ def gone(pid):
         return True
 
 
+def ignores(pid, number):
+    """Whether a process has come so far as to ignore a signal."""
+    with open(f"/proc/{pid}/status") as file:
+        mask = int(file.read().partition("SigIgn:")[2].split()[0], 16)
+    return bool(mask >> (number - 1) & 1)
+
+
 def until(condition, what="waited in vain"):
     """Ask until it is true; fails after ten seconds, or as many as the VM needs."""
     deadline = time.monotonic() + 10 * PATIENCE

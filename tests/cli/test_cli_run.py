@@ -97,7 +97,7 @@ def test_timeout_then_kill(climits, hog):
         climits,
         "run",
         "--timeout",
-        "0.1",
+        str(0.1 * PATIENCE),
         "--kill-after",
         "100ms",
         hog,

@@ -272,7 +272,7 @@ def test_a_paused_program_can_be_killed(hog):
 
 def test_a_paused_program_times_out(hog):
     result = run(
-        hog, "ignore", 15, "alloc", 80, memory="60M", on_oom="pause", timeout=0.3, kill_after=0.2
+        hog, "ignore", 15, "alloc", 80, memory="60M", on_oom="pause", timeout=0.3 * PATIENCE, kill_after=0.2
     )
     assert result.verdict == "timed-out"
 
@@ -378,7 +378,9 @@ def test_a_timeout_of_years(hog):
 
 def test_timeout_kills_what_ignores_sigterm(hog):
     words = ["ignore", 15, "straggler", "hold", 60000]
-    result = run(hog, *words, memory="60M", timeout=0.2, kill_after=0.1, capture_output=True)
+    result = run(
+        hog, *words, memory="60M", timeout=0.2 * PATIENCE, kill_after=0.1, capture_output=True
+    )
     assert (result.verdict, result.signal) == ("timed-out", 9)
     assert gone(int(result.stdout))
 

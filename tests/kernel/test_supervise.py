@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from supervised import Supervised
-from support import IN_VM, PATIENCE, gone, our_cgroups, until
+from support import IN_VM, PATIENCE, gone, ignores, our_cgroups, until
 
 MIB = 1 << 20
 
@@ -96,6 +96,7 @@ def test_a_signal_ends_it_cleanly(supervise, hog, number):
 def test_what_does_not_stop_is_killed_with_all_it_started(supervise, hog):
     words = ("--memory", "30M", "--stop-timeout", "100ms", "--", hog)
     with supervise(*words, "ignore", "15", "child", "hold", "60000", "end", "hold", "60000") as s:
+        until(lambda: ignores(s.events("started")[0]["pid"], signal.SIGTERM))
         assert s.end() == 0
         assert s.events("stopped")[0]["signal"] == 9
     assert our_cgroups() == []

@@ -207,8 +207,9 @@ def make(
             path = hierarchy.directory_path(f"{parent}/{name}")
             announced = _announce(hierarchy, parent, name) if pid_in(name) != os.getpid() else None
             try:
-                _make_below(hierarchy, path, parent, controllers)
+                _make_below(hierarchy, path, parent)
                 try:
+                    _prepare_parent(hierarchy, parent, controllers)
                     part = Part(hierarchy, Directory(path), made=True)
                     parts.append(part)
                     part.directory.set_mark(MARK, mark)
@@ -259,21 +260,15 @@ def _announce(hierarchy: Hierarchy, parent: str, name: str) -> Directory:
     return upper
 
 
-def _make_below(hierarchy: Hierarchy, path: str, parent: str, controllers: tuple[str, ...]) -> None:
+def _make_below(hierarchy: Hierarchy, path: str, parent: str) -> None:
     # Another climits may remove an empty parent between our two steps: then once more.
-    prepared = (hierarchy, parent, controllers)
-    for attempt in range(10):
-        if prepared not in _prepared and (hierarchy.delegates or "cpuset" in controllers):
-            _prepare_parent(hierarchy, parent, controllers)
-            _prepared.add(prepared)
+    for _ in range(9):
         try:
             files.make(path)
             return
         except CgroupGoneError:
-            _prepared.discard(prepared)
-            if attempt == 9:
-                raise
             _make_parents(hierarchy, parent)
+    files.make(path)
 
 
 # ---- parents -------------------------------------------------------------------------------
@@ -283,8 +278,9 @@ def _make_below(hierarchy: Hierarchy, path: str, parent: str, controllers: tuple
 _made_parents: "dict[str, None]" = {}
 # Parents that this process used: what of ours is left in them at exit is removed.
 _used_parents: "dict[str, None]" = {}
-# Parents that have handed down the controllers named: looked at once.
-_prepared: "set[tuple[Hierarchy, str, tuple[str, ...]]]" = set()
+# Parents that have handed down the controllers named, and their inode numbers: another climits may
+# have removed the one we prepared and made it anew.
+_prepared: "dict[tuple[Hierarchy, str, tuple[str, ...]], int]" = {}
 _lock = _thread.allocate_lock()
 
 
@@ -352,9 +348,12 @@ def remove_home_if_empty(layout: Layout, parent: str) -> None:
 
 
 def _prepare_parent(hierarchy: Hierarchy, parent: str, controllers: tuple[str, ...]) -> None:
-    """Hand the controllers down from the root to the parent."""
-    if not os.path.isdir(hierarchy.directory_path(parent)):
-        _make_parents(hierarchy, parent)
+    """Hand the controllers down from the root to the parent, which has a child and so stays."""
+    if not controllers or not (hierarchy.delegates or "cpuset" in controllers):
+        return
+    inode = os.stat(hierarchy.directory_path(parent or "/")).st_ino
+    if _prepared.get((hierarchy, parent, controllers)) == inode:
+        return
     path = ""
     upper: Directory | None = None
     for component in parent.split("/"):
@@ -365,6 +364,7 @@ def _prepare_parent(hierarchy: Hierarchy, parent: str, controllers: tuple[str, .
         elif upper is not None:
             hierarchy.cpuset(directory).inherit(upper)
         upper = directory
+    _prepared[hierarchy, parent, controllers] = inode
 
 
 def _enable(directory: Directory, controllers: tuple[str, ...]) -> None:
