@@ -54,6 +54,7 @@ check: lint types unit
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check -q .
 	@$(BIN)/ruff format -q --check .
+	@$(BIN)/python tools/make_reference.py --check
 
 types: $(VENV)/.dev
 	@$(BIN)/mypy --no-error-summary
@@ -70,7 +71,7 @@ test-vm: $(VENV)/.installed $(VENV)/.dev
 
 bench: $(VENV)/.installed
 	@benchmarks/peers.sh
-	@for script in launch command memory supervise; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	@for script in launch command memory supervise toolbox tree; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) .venv-peers build dist src/climits.egg-info tests/programs/.build

@@ -12,7 +12,12 @@ from support import PATIENCE, our_cgroups
 
 ROOT = Path(__file__).parents[2]
 SUPERVISE = (ROOT / "docs/supervise.md").read_text()
-BLOCKS = re.findall(r"^```sh\n(.*?)^```", SUPERVISE, re.M | re.S)
+PAGES = {page.stem: page.read_text() for page in sorted(ROOT.glob("docs/*.md"))}
+BLOCKS = [
+    (page, block)
+    for page, text in PAGES.items()
+    for block in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)
+]
 
 
 @pytest.fixture
@@ -28,12 +33,16 @@ def folder(tmp_path, climits):
     return tmp_path, os.environ | {"PATH": f"{bins}:{os.environ['PATH']}"}
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=[b.splitlines()[-1][:40] for b in BLOCKS])
-def test_the_commands_of_the_supervise_page(folder, block):
+@pytest.mark.parametrize(
+    "block",
+    [block for _, block in BLOCKS],
+    ids=[f"{page}: {block.splitlines()[-1][:40]}" for page, block in BLOCKS],
+)
+def test_the_commands_of_the_pages(folder, block):
     path, environment = folder
     with open(path / "out", "wb") as out:
         done = subprocess.run(
-            ["bash", "-c", block], cwd=path, env=environment, stdout=out, stderr=out,
+            ["bash", "-ec", block], cwd=path, env=environment, stdout=out, stderr=out,
             timeout=60 * PATIENCE,
         )  # fmt: skip
     promised = re.match(r"# ends with (\d+)", block)
@@ -43,4 +52,5 @@ def test_the_commands_of_the_supervise_page(folder, block):
 
 
 def test_the_documentation_has_commands_to_run():
-    assert len(BLOCKS) >= 6
+    assert {"supervise", "toolbox"} <= {page for page, _ in BLOCKS}
+    assert len(BLOCKS) >= 11

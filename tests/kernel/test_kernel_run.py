@@ -272,7 +272,15 @@ def test_a_paused_program_can_be_killed(hog):
 
 def test_a_paused_program_times_out(hog):
     result = run(
-        hog, "ignore", 15, "alloc", 80, memory="60M", on_oom="pause", timeout=0.3 * PATIENCE, kill_after=0.2
+        hog,
+        "ignore",
+        15,
+        "alloc",
+        80,
+        memory="60M",
+        on_oom="pause",
+        timeout=0.3 * PATIENCE,
+        kill_after=0.2,
     )
     assert result.verdict == "timed-out"
 

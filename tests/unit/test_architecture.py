@@ -16,7 +16,7 @@ NAMES = {path: ".".join(path.relative_to(SOURCE).with_suffix("").parts) for path
 IDS = [NAMES[path] for path in FILES]
 
 #: From the cellar up; a room may import from itself and from those before it.
-ROOMS = ("base", "linux", "launch", "cgroup", "program", "supervise", "cli")
+ROOMS = ("base", "linux", "launch", "cgroup", "program", "supervise", "observe", "cli")
 BASE = ("errors", "units", "records")
 #: The ways in, which lie in no room.
 DOORS = ("__init__", "__main__", "aio")

@@ -71,7 +71,7 @@ def test_the_controllers_that_a_wish_needs(limits, controllers):
 
 def test_a_percentage_is_of_what_the_parent_has(monkeypatch):
     asked = []
-    monkeypatch.setattr(module, "_whole", lambda parent: asked.append(parent) or 1000 * M)
+    monkeypatch.setattr(module, "whole_of", lambda parent: asked.append(parent) or 1000 * M)
     assert make_limits(memory="10%", parent="/jobs").memory.max == 100 * M
     assert make_limits(high="0.5%", swap="5%").memory == MemoryLimits(high=5 * M, swap_max=50 * M)
     assert set(asked) == {"/jobs", None}

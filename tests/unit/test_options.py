@@ -1,4 +1,5 @@
 import inspect
+from importlib import import_module
 
 import pytest
 from hypothesis import given
@@ -8,16 +9,13 @@ from climits.cli import main, options, run
 from climits.cli.help import parser
 from climits.cli.options import (
     ALARMS,
-    CTL,
-    GC,
+    CGROUP,
+    CONTAINER,
     LIFE,
     LIMITS,
     RESTART,
     RUN,
-    SUPERVISE,
     TELLING,
-    VERSION,
-    WATCH,
     HelpRequested,
     parse,
 )  # fmt: skip
@@ -25,8 +23,9 @@ from climits.errors import InvalidValueError
 from climits.program.spec import Spec
 
 TABLES = {
-    "run": RUN, "supervise": SUPERVISE, "ctl": CTL, "watch": WATCH, "gc": GC, "version": VERSION,
-}  # fmt: skip
+    name: import_module(f"climits.cli.{module}").OPTIONS
+    for name, (module, _) in main.COMMANDS.items()
+}
 ALL = [(name, option) for name, table in TABLES.items() for option in table]
 
 
@@ -40,7 +39,7 @@ def test_each_option_is_well_formed(command, option):
     assert kind in ("text", "int", "float", "list", "switch")
     assert (metavar is None) == (kind == "switch")
     assert metavar is None or metavar == metavar.upper()
-    assert group in (LIMITS, LIFE, TELLING, RESTART, ALARMS)
+    assert group in (LIMITS, LIFE, TELLING, RESTART, ALARMS, CGROUP, CONTAINER)
     assert text and text == text.strip() and not text.endswith(".")
     assert text % () == text.replace("%%", "%")
 
@@ -52,7 +51,6 @@ def test_no_flag_is_there_twice(table):
 
 
 def test_each_command_has_what_main_wants_of_it():
-    assert main.COMMANDS.keys() == TABLES.keys()
     assert run.OPTIONS is RUN
     for _, summary in main.COMMANDS.values():
         assert summary and summary[0].islower() and not summary.endswith(".")
@@ -103,6 +101,20 @@ def test_each_option_of_run_is_made_use_of():
 )
 def test_parse(argv, values, words):
     assert parse(RUN, argv) == (values, words)
+
+
+@pytest.mark.parametrize(
+    ("argv", "values", "words"),
+    [
+        (["web", "--quiet"], {"quiet": True}, ["web"]),
+        (["--pids", "5", "a", "--quiet", "b"], {"pids": 5, "quiet": True}, ["a", "b"]),
+        (["a", "--", "--quiet", "b"], {}, ["a", "--quiet", "b"]),
+        (["a", "--pids=5", "--", "b", "--"], {"pids": 5}, ["a", "b", "--"]),
+        (["-", "--env", "A=1", "x", "--env=B=2"], {"env": ["A=1", "B=2"]}, ["-", "x"]),
+    ],
+)
+def test_parse_anywhere(argv, values, words):
+    assert parse(RUN, argv, anywhere=True) == (values, words)
 
 
 @pytest.mark.parametrize(
@@ -170,8 +182,6 @@ def test_what_follows_two_dashes_is_never_touched(words):
 
 @pytest.mark.parametrize("name", TABLES)
 def test_help_names_every_option(name):
-    from importlib import import_module
-
     module = import_module(f"climits.cli.{main.COMMANDS[name][0]}")
     text = parser(
         name, main.COMMANDS[name][1], module.USAGE, module.OPTIONS, module.EPILOG

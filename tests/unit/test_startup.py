@@ -72,7 +72,7 @@ def test_a_run_loads_what_is_allowed_and_no_more(one_run):
 
 def test_a_run_leaves_out_the_modules_of_other_commands(one_run):
     unused = {
-        "climits.cli.explain", "climits.cli.gc", "climits.cli.help", "climits.cli.version",
+        "climits.cli.run_explain", "climits.cli.gc", "climits.cli.help", "climits.cli.version",
         "climits.linux.kmsg", "climits.program.checks", "climits.program.pipes",
         "climits.program.run",
     }  # fmt: skip

@@ -6,6 +6,7 @@ Documentation/admin-guide/cgroup-v2.rst (cpu.max, cpu.stat).
 
 import os
 
+from ..errors import InvalidValueError
 from .files import Directory, pick
 
 _PERIOD = 100_000  # microseconds, the kernel's default
@@ -21,6 +22,22 @@ class Cpu:
         """The writes that allow `cpus` CPUs' worth of time."""
         raise NotImplementedError
 
+    def max(self) -> str:
+        """The bandwidth, as v2 writes it: ``QUOTA PERIOD`` in microseconds, or ``max PERIOD``."""
+        raise NotImplementedError
+
+    def max_writes(self, text: str) -> list[tuple[str, str]]:
+        """The writes for a bandwidth: ``QUOTA``, ``QUOTA PERIOD`` or ``max``."""
+        return [("cpu.max", text)]
+
+    def weight(self) -> str:
+        """The share under contention, 1 to 10000; 100 is the default."""
+        raise NotImplementedError
+
+    def weight_writes(self, text: str) -> list[tuple[str, str]]:
+        """The writes for a share."""
+        return [("cpu.weight", text)]
+
     def times(self) -> "tuple[float, float] | None":
         """User and system time so far, seconds; None where nothing counts it here."""
         raise NotImplementedError
@@ -35,6 +52,35 @@ class CpuV1(Cpu):
             ("cpu.cfs_period_us", str(_PERIOD)),
             ("cpu.cfs_quota_us", str(round(cpus * _PERIOD))),
         ]
+
+    def max(self) -> str:
+        quota = self.directory.read_int("cpu.cfs_quota_us")
+        return f"{'max' if quota < 0 else quota} {self.directory.read_int('cpu.cfs_period_us')}"
+
+    def max_writes(self, text: str) -> list[tuple[str, str]]:
+        quota, *period = text.split() or [""]
+        if quota in ("max", "-1", "unlimited"):
+            quota = "-1"
+        if len(period) > 1 or not all(w.removeprefix("-").isdigit() for w in (quota, *period)):
+            raise InvalidValueError(
+                f"cpu.max: {text}: not a bandwidth",
+                value=text,
+                hint="write QUOTA PERIOD in microseconds, such as 50000 100000, or max",
+            )
+        # A quota above the old period's share of the parent's is refused: unlimited in between.
+        lift = [("cpu.cfs_quota_us", "-1"), ("cpu.cfs_period_us", period[0])] if period else []
+        return [*lift, ("cpu.cfs_quota_us", quota)]
+
+    def weight(self) -> str:
+        # The kernel's own scale: 1024 shares are a weight of 100.
+        return str(max(1, round(self.directory.read_int("cpu.shares") * 100 / 1024)))
+
+    def weight_writes(self, text: str) -> list[tuple[str, str]]:
+        if not text.isdigit() or not 1 <= int(text[:9]) <= 10000:
+            raise InvalidValueError(
+                f"cpu.weight: {text}: not a weight", value=text, hint="write 1 to 10000"
+            )
+        return [("cpu.shares", str(round(int(text) * 1024 / 100)))]
 
     def times(self) -> "tuple[float, float] | None":
         """User and system time so far, seconds; None where cpuacct is not here."""

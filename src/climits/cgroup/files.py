@@ -188,10 +188,13 @@ class Directory:
         except OSError as e:
             raise self._error("cannot open", name, e) from None
 
-    def hand_over(self, name: str, uid: int) -> None:
-        """Make a user the owner of a file, where there is one."""
+    def hand_over(self, name: str, uid: int, gid: int = -1) -> None:
+        """Make a user and group the owners of a file, where there is one; ``.`` is the directory.
+
+        -1 leaves the one that is.
+        """
         try:
-            os.chown(name, uid, -1, dir_fd=self.fd)
+            os.chown(name, uid, gid, dir_fd=self.fd)
         except OSError as e:
             if e.errno != errno.ENOENT:
                 raise self._error("cannot hand over", name, e) from None
@@ -226,6 +229,17 @@ class Directory:
         try:
             with os.scandir(self.fd) as entries:
                 return [e.name for e in entries if e.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            return []
+
+    def files(self) -> list[str]:
+        """Names of the files that can be read by somebody; may be empty."""
+        try:
+            with os.scandir(self.fd) as entries:
+                return [
+                    e.name for e in entries
+                    if e.is_file(follow_symlinks=False) and e.stat().st_mode & 0o444
+                ]  # fmt: skip
         except FileNotFoundError:
             return []
 

@@ -37,10 +37,10 @@ class Cgroup:
         tracker: the part through which its processes are followed, frozen and killed.
     """
 
-    def __init__(self, path: str, parts: list[Part]) -> None:
+    def __init__(self, path: str, parts: list[Part], tracker: "Part | None" = None) -> None:
         self.path = path
         self.parts = parts
-        self.tracker = self._find_tracker()
+        self.tracker = tracker or self._find_tracker()
         self._memory: Memory | None = None
 
     def __repr__(self) -> str:
@@ -228,6 +228,30 @@ class Cgroup:
                     e.hint = part.hierarchy.cpuset(part.directory).refused(upper)
                 raise
 
+    def go_on(self) -> bool:
+        """Let a program that was paused at its limit go on, if it has the memory to now.
+
+        Returns:
+            Whether it was this that let it go on; on v1 the kernel itself does.
+        """
+        if self.part("memory") is None or not self.memory.was_paused() or self.memory.is_stuck():
+            return False
+        self.thaw()
+        self.memory.mark_paused(False)
+        return True
+
+    def get(self, name: str) -> str:
+        """A parameter by its name, such as memory.max; see params.read."""
+        from .params import read
+
+        return read(self, name)
+
+    def set(self, wishes: "dict[str, str]", *, force: bool = False) -> None:
+        """Set parameters by their names, such as {"memory.max": "64M"}; see params.write."""
+        from .params import write
+
+        write(self, wishes, force=force)
+
     # -- processes ---------------------------------------------------------------------------
 
     def pids(self) -> list[int]:
@@ -242,6 +266,16 @@ class Cgroup:
         """
         for part in self.parts:
             part.directory.write("cgroup.procs", str(pid))
+
+    def attach_thread(self, tid: int) -> None:
+        """Move one thread into it; on v2 only between the cgroups of a threaded subtree."""
+        for part in self.parts:
+            part.directory.write(part.hierarchy.thread_file, str(tid))
+
+    def join(self) -> None:
+        """Move this process into it; call it from the main thread."""
+        for part in self.parts:
+            part.directory.write(part.hierarchy.join_file, "0")
 
     def freeze(self, timeout: float = 10.0) -> None:
         """Stop every process in it and wait until they have stopped."""

@@ -29,6 +29,7 @@ class Hierarchy:
 
     Attributes:
         mount_point: where it is mounted.
+        name: of one that was given a name (``none,name=systemd``), or None.
         root: the cgroup that is seen at the mount point; "/" unless it is a bind mount.
         controllers: names of the controllers that live in it.
         read_only: whether it refuses writes.
@@ -36,6 +37,7 @@ class Hierarchy:
         delegates: controllers must be handed down through cgroup.subtree_control (v2).
         kills_group_on_oom: its OOM killer can take a whole cgroup at once (v2).
         join_file: the file to which a process writes "0" to move itself.
+        thread_file: the file to which the number of a thread is written to move it alone.
     """
 
     __slots__ = (
@@ -47,18 +49,27 @@ class Hierarchy:
         "join_file",
         "kills_group_on_oom",
         "mount_point",
+        "name",
         "read_only",
         "root",
+        "thread_file",
     )
 
-    def __init__(self, mount: "Mount", version: int, controllers: "Iterable[str]") -> None:
-        self._version = version
+    def __init__(
+        self,
+        mount: "Mount",
+        version: int,
+        controllers: "Iterable[str]",
+        name: "str | None" = None,
+    ) -> None:
+        self._version, self.name = version, name
         self._backends: dict[str, Any] = {}
         self.mount_point, self.root, self.read_only = mount.point, mount.root, mount.read_only
         self.controllers = frozenset(controllers)
         self.born_inside = self.delegates = self.kills_group_on_oom = version == 2
         # On v1 a "0" in tasks moves the caller without the global lock that cgroup.procs takes.
         self.join_file = "tasks" if version == 1 else "cgroup.procs"
+        self.thread_file = "tasks" if version == 1 else "cgroup.threads"
 
     def __repr__(self) -> str:
         return (
@@ -67,8 +78,19 @@ class Hierarchy:
 
     @property
     def label(self) -> str:
-        """How to name it to people: ``memory``, ``cpu,cpuacct``, ``unified``."""
-        return "unified" if self._version == 2 else ",".join(sorted(self.controllers))
+        """How to name it to people: ``memory``, ``cpu,cpuacct``, ``name=systemd``, ``unified``."""
+        if self._version == 2:
+            return "unified"
+        return ",".join(sorted(self.controllers)) or f"name={self.name}"
+
+    @property
+    def mount_words(self) -> "tuple[str, str | None]":
+        """What mount(2) takes to show it once more: file system type, options."""
+        if self._version == 2:
+            return "cgroup2", None
+        named = [f"name={self.name}"] if self.name else []
+        none = [] if self.controllers else ["none"]
+        return "cgroup", ",".join([*none, *sorted(self.controllers), *named])
 
     @property
     def version_name(self) -> str:
@@ -89,6 +111,15 @@ class Hierarchy:
         if directory.startswith(self.mount_point + "/"):
             return directory[len(self.mount_point) :]
         return None
+
+    def path_among(self, paths: "dict[str, str]") -> "str | None":
+        """The cgroup of a process in this hierarchy, from what proc.cgroup_paths tells."""
+        if self._version == 2:
+            return paths.get("")
+        for controller in self.controllers:
+            if controller in paths:
+                return paths[controller]
+        return paths.get(f"name={self.name}")
 
     # The modules below are imported when they are first needed, and then remembered: an import
     # statement that is run again costs as much as reading a file.
@@ -157,7 +188,9 @@ class Layout:
                     o for o in mount.options if o in _V1_CONTROLLERS or o[:5] == "name="
                 )
                 if _preferred(mount, found.get(key)):
-                    found[key] = Hierarchy(mount, 1, (o for o in key if o in _V1_CONTROLLERS))
+                    name = next((o[5:] for o in key if o[:5] == "name="), None)
+                    controllers = (o for o in key if o in _V1_CONTROLLERS)
+                    found[key] = Hierarchy(mount, 1, controllers, name)
         self.hierarchies = list(found.values())
         #: What group.hierarchies_for has found, by controllers.
         self.spans: dict[tuple[str, ...], list[tuple[Hierarchy, tuple[str, ...]]]] = {}

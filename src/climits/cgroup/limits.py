@@ -96,7 +96,7 @@ def make_limits(
     ):  # fmt: skip
         if text is not None:
             if whole is None and isinstance(text, str) and text.endswith("%"):
-                whole = _whole(parent)
+                whole = whole_of(parent)
             sizes[field] = parse_size(text, what=what, whole=whole)
     if new and swap is None and memory is not None and sizes["max"] != UNLIMITED:
         sizes["swap_max"] = 0  # the limit means what it says
@@ -130,7 +130,7 @@ def kernel_kills_group() -> bool:
     return hierarchy is not None and hierarchy.kills_group_on_oom
 
 
-def _whole(parent: "str | None") -> int:
+def whole_of(parent: "str | None") -> int:
     """What a percentage is of: the parent's limit, or the RAM where that is less."""
     layout = current()
     whole: int | float = memory_total()

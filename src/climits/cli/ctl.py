@@ -7,12 +7,18 @@ from ..errors import InvalidValueError
 from ..supervise.client import Client
 from ..supervise.text import line, size
 from ..units import format_duration
-from .options import CTL as OPTIONS
+from .options import LIFE, TELLING, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+OPTIONS: tuple[Option, ...] = (
+    ("--socket", "PATH", "text", LIFE, "of the supervisor"),
+    ("--follow", None, "switch", TELLING, "events: go on with those to come"),
+    ("--json", None, "switch", TELLING, "for programs"),
+)
+ANYWHERE = True
 USAGE = "climits ctl [OPTIONS] COMMAND [PROGRAM...]"
 EPILOG = """\
 commands:
@@ -32,7 +38,6 @@ _ALONE = ("reload", "shutdown", "events")
 
 def main(values: "dict[str, Any]", words: list[str]) -> int:
     """Send one request and show the answer."""
-    words, values = _late_options(words, values)
     if not words:
         raise InvalidValueError("no command was given", hint="see climits ctl --help")
     command, names = words[0], words[1:]
@@ -62,21 +67,6 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
         else:
             client.reload() if command == "reload" else client.shut_down()
     return 0
-
-
-def _late_options(words: list[str], values: "dict[str, Any]") -> "tuple[list[str], dict[str, Any]]":
-    """Take options that stand behind the command, where people write them."""
-    from .options import parse
-
-    rest = list(words)
-    found = dict(values)
-    plain: list[str] = []
-    while rest:
-        more, rest = parse(OPTIONS, rest)
-        found |= more
-        if rest:
-            plain.append(rest.pop(0))
-    return plain, found
 
 
 def _check(command: str, names: list[str]) -> None:

@@ -7,12 +7,16 @@ from ..cgroup.layout import current
 from ..cgroup.leftovers import sweep
 from ..errors import InvalidValueError
 from .main import FAILED
-from .options import GC as OPTIONS
+from .options import LIFE, TELLING, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+OPTIONS: tuple[Option, ...] = (
+    ("--parent", "PATH", "list", LIFE, "look below this cgroup too; may be repeated"),
+    ("--quiet", None, "switch", TELLING, "print errors only"),
+)
 USAGE = "climits gc [OPTIONS]"
 EPILOG = """\
 Each cgroup that climits makes is marked with its owner's pid and start time. One whose owner is

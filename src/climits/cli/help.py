@@ -2,12 +2,14 @@
 
 import argparse
 
-from .options import ALARMS, LIFE, LIMITS, RESTART, TELLING, Option
+from .options import ALARMS, CGROUP, CONTAINER, LIFE, LIMITS, RESTART, TELLING, Option
 
 _TITLES = {
     LIMITS: ("limits", "kept by the kernel; what this host cannot enforce is refused"),
     RESTART: ("restarts", None),
     ALARMS: ("alarms", "raised before the program dies; see docs/supervise.md"),
+    CGROUP: ("how it is done", None),
+    CONTAINER: ("what is around it", None),
     LIFE: ("where and how it runs", None),
     TELLING: ("what is told", None),
 }

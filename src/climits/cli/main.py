@@ -3,7 +3,12 @@
 import os
 import sys
 
-from ..errors import ClimitsError, InvalidValueError
+from ..errors import (
+    ClimitsError,
+    CommandNotExecutableError,
+    CommandNotFoundError,
+    InvalidValueError,
+)
 from . import bundle
 
 TYPE_CHECKING = False
@@ -13,15 +18,35 @@ if TYPE_CHECKING:
 #: Exit statuses of our own, as env(1) and docker have them.
 FAILED, NOT_EXECUTABLE, NOT_FOUND = 125, 126, 127
 
-#: name: (module, one line of help).  A module has OPTIONS, USAGE, EPILOG and main(values, words).
+#: name: (module, one line of help).  A module has OPTIONS, USAGE, EPILOG and main(values, words);
+#: where ANYWHERE is set, its options may stand behind other words.
 COMMANDS = {
     "run": ("run", "run a command under limits and say what happened"),
     "supervise": ("supervise", "keep programs alive under their limits"),
     "ctl": ("ctl", "steer a running supervisor"),
     "watch": ("watch", "tell what happens in a cgroup, and act on it"),
+    "create": ("create", "make a cgroup"),
+    "set": ("set", "change limits and other parameters of a cgroup"),
+    "get": ("get", "print limits, usage and other parameters"),
+    "exec": ("exec", "run a command in a cgroup that exists"),
+    "classify": ("classify", "move running processes into a cgroup"),
+    "delete": ("delete", "remove a cgroup"),
+    "freeze": ("freeze", "stop every process of a cgroup"),
+    "thaw": ("thaw", "let the processes of a cgroup go on"),
+    "kill": ("kill", "kill every process of a cgroup"),
+    "reclaim": ("reclaim", "take memory back from a cgroup"),
+    "ls": ("ls", "list cgroups"),
+    "tree": ("tree", "show cgroups with their usage, or their processes, as a tree"),
+    "inspect": ("inspect", "show where a process or cgroup stands, and which limit binds it"),
+    "hierarchies": ("hierarchies", "explain the controllers and hierarchies of this host"),
+    "explain": ("explain", "explain a cgroup file, and its value"),
+    "doctor": ("doctor", "check what this host can enforce, and how to get the rest"),
+    "cgtools": ("cgtools_install", "install cgcreate, cgset and their kin"),
     "gc": ("gc", "remove the cgroups of owners that died"),
     "version": ("version", "print the version"),
 }
+#: The command above which a line is left empty in the list of commands.
+_GROUPS = ("create", "ls", "cgtools")
 
 _USAGE = """\
 usage: climits COMMAND [OPTIONS] ...
@@ -50,7 +75,7 @@ def main() -> "NoReturn":
         if sys.stdout is not None:
             sys.stdout.flush()
     except ClimitsError as e:
-        status = FAILED
+        status = status_of(e)
         complain(e)
     except BrokenPipeError:
         status = FAILED  # whoever reads us has gone: nobody to tell
@@ -100,7 +125,8 @@ def dispatch(argv: list[str]) -> int:
 
         module = import_module(f".{COMMANDS[name][0]}", __package__)
     try:
-        values, words = options.parse(module.OPTIONS, rest)
+        anywhere = getattr(module, "ANYWHERE", False)
+        values, words = options.parse(module.OPTIONS, rest, anywhere=anywhere)
     except options.HelpRequested:
         from .help import parser
 
@@ -108,6 +134,13 @@ def dispatch(argv: list[str]) -> int:
         sys.stdout.write(built.format_help())
         return 0
     return module.main(values, words)
+
+
+def status_of(error: ClimitsError) -> int:
+    """The exit status for an error of ours; of a command that did not start it is env(1)'s."""
+    if isinstance(error, CommandNotFoundError):
+        return NOT_FOUND
+    return NOT_EXECUTABLE if isinstance(error, CommandNotExecutableError) else FAILED
 
 
 def complain(error: BaseException) -> None:
@@ -124,9 +157,11 @@ def complain(error: BaseException) -> None:
 
 
 def _usage() -> str:
-    return _USAGE.format(
-        commands="\n".join(f"  {name:10} {text}" for name, (_, text) in COMMANDS.items())
+    lines = (
+        ("\n" if name in _GROUPS else "") + f"  {name:12} {text}"
+        for name, (_, text) in COMMANDS.items()
     )
+    return _USAGE.format(commands="\n".join(lines))
 
 
 def _unknown(name: str) -> InvalidValueError:

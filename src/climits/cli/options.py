@@ -1,4 +1,7 @@
-"""The options of the commands: one table for parsing, help, completion and man pages.
+"""The options of the commands: one table each for parsing, help, completion and man pages.
+
+The tables of run and supervise are here, since they share rows; the others stand in the modules of
+their commands.
 
 argparse costs as much as the whole rest of a run, so the ordinary case is parsed by a small loop;
 argparse is built from the same table for help (see help.py).
@@ -13,7 +16,8 @@ if TYPE_CHECKING:
 #: (flag, metavar or None for a switch, kind, group, help).  Kinds: text, int, float, list, switch.
 Option = tuple[str, "str | None", str, str, str]
 
-LIMITS, LIFE, TELLING = "limits", "life", "telling"
+LIMITS, LIFE, TELLING, CGROUP = "limits", "life", "telling", "cgroup"
+CONTAINER = "container"
 
 RUN: tuple[Option, ...] = (
     ("--memory", "SIZE", "text", LIMITS, "hard limit, page cache included: 60M, 1.5G, 50%%, max"),
@@ -92,51 +96,23 @@ SUPERVISE: tuple[Option, ...] = (
     ("--log-format", "FORM", "text", TELLING, "of events on standard error: text or json"),
 )  # fmt: skip
 
-CTL: tuple[Option, ...] = (
-    ("--socket", "PATH", "text", LIFE, "of the supervisor"),
-    ("--follow", None, "switch", TELLING, "events: go on with those to come"),
-    ("--json", None, "switch", TELLING, "for programs"),
-)
-
 #: Short spellings of what is typed most.
-SHORT = {"-c": "--config"}
-
-GC: tuple[Option, ...] = (
-    ("--parent", "PATH", "list", LIFE, "look below this cgroup too; may be repeated"),
-    ("--quiet", None, "switch", TELLING, "print errors only"),
-)
-
-VERSION: tuple[Option, ...] = ()
-
-WATCH: tuple[Option, ...] = (
-    ("--threshold", "SIZE", "list", ALARMS, "usage reaches 32M, or 80%% of the limit"),
-    ("--hysteresis", "SIZE", "text", ALARMS, "again only after usage fell so far below"),
-    ("--oom", None, "switch", ALARMS, "the OOM killer killed a process"),
-    ("--under-oom", None, "switch", ALARMS, "tasks sleep at the limit (cgroup v1)"),
-    ("--limit", None, "switch", ALARMS, "the limit was hit; on v2 the high mark too"),
-    ("--pressure", "SPEC", "list", ALARMS, "time lost for want of memory: some=150ms/1s; "
-     "on cgroup v1 also low, medium, critical"),
-    ("--populated", None, "switch", ALARMS, "there are processes in it"),
-    ("--empty", None, "switch", ALARMS, "the last process has left"),
-    ("--swap", "SIZE", "list", ALARMS, "usage of swap reaches a size"),
-    ("--exec", "COMMAND", "text", ALARMS, "run a command, which gets the event; 30 s at most"),
-    ("--signal", "NAME", "text", ALARMS, "send a signal to every process of the cgroup"),
-    ("--webhook", "URL", "text", ALARMS, "post the event there, as JSON"),
-    ("--freeze", None, "switch", ALARMS, "stop every process of the cgroup"),
-    ("--grow", "FACTOR", "text", ALARMS, "raise the memory limit, such as 1.5 times"),
-    ("--grow-max", "SIZE", "text", ALARMS, "but no further than this"),
-    ("--reclaim", "SIZE", "text", ALARMS, "ask the kernel to take so much back; on v1 all it can"),
-    ("--once", None, "switch", TELLING, "end after the first event"),
-    ("--json", None, "switch", TELLING, "events as JSON, one a line"),
-)  # fmt: skip
+SHORT = {"-c": "--config", "-r": "--recursive"}
 
 
 class HelpRequested(Exception):
     """-h or --help stood among the options."""
 
 
-def parse(options: "tuple[Option, ...]", argv: list[str]) -> "tuple[dict[str, Any], list[str]]":
+def parse(
+    options: "tuple[Option, ...]", argv: list[str], *, anywhere: bool = False
+) -> "tuple[dict[str, Any], list[str]]":
     """Read options up to ``--`` or the first word that is none.
+
+    Args:
+        options: those of the command.
+        argv: the words behind the command's name.
+        anywhere: options may stand behind other words too, up to ``--``.
 
     Returns:
         ({name with underscores: value}, the words that are left).
@@ -147,12 +123,16 @@ def parse(options: "tuple[Option, ...]", argv: list[str]) -> "tuple[dict[str, An
     """
     kinds = {option[0]: option[2] for option in options}
     values: dict[str, Any] = {}
+    plain: list[str] = []
     words = iter(argv)
     for word in words:
         if word == "--":
             break
         if word[:1] != "-" or word == "-":
-            return values, [word, *words]
+            plain.append(word)
+            if anywhere:
+                continue
+            break
         flag, equals, value = word.partition("=")
         if SHORT.get(flag) in kinds:
             flag = SHORT[flag]
@@ -178,7 +158,7 @@ def parse(options: "tuple[Option, ...]", argv: list[str]) -> "tuple[dict[str, An
             raise InvalidValueError(f"{flag} is given twice", value=value)
         else:
             values[name] = value if kind == "text" else _number(flag, value, kind)
-    return values, list(words)
+    return values, [*plain, *words]
 
 
 def _number(flag: str, text: str, kind: str) -> "int | float":

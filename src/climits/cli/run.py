@@ -5,8 +5,6 @@ import os
 from ..cgroup import placement
 from ..errors import (
     ClimitsError,
-    CommandNotExecutableError,
-    CommandNotFoundError,
     InvalidValueError,
 )
 from ..launch.signals import ENDING, Relay
@@ -14,7 +12,7 @@ from ..program.process import Process
 from ..program.spec import Spec
 from ..records import Result
 from ..units import parse_duration
-from .main import FAILED, NOT_EXECUTABLE, NOT_FOUND, complain
+from .main import complain, status_of
 from .options import RUN as OPTIONS
 
 TYPE_CHECKING = False
@@ -60,7 +58,7 @@ def main(values: "dict[str, Any]", command: list[str]) -> int:
             **{name: values[name] for name in _SPEC if name in values},
         )
         if values.get("explain"):
-            from .explain import explain
+            from .run_explain import explain
 
             explain(spec)
             return 0
@@ -70,7 +68,7 @@ def main(values: "dict[str, Any]", command: list[str]) -> int:
         for fd in outputs:
             _write_json(fd, _not_started(command, e))
         complain(e)
-        return _status(e)
+        return status_of(e)
     finally:
         placement.release_parents()
     for fd in outputs:
@@ -181,15 +179,9 @@ def _write_json(fd: int, result: Result) -> None:
         _tell(f"cannot write the result: {os.strerror(e.errno or 0).lower()}")
 
 
-def _status(error: ClimitsError) -> int:
-    if isinstance(error, CommandNotFoundError):
-        return NOT_FOUND
-    return NOT_EXECUTABLE if isinstance(error, CommandNotExecutableError) else FAILED
-
-
 def _not_started(command: list[str], error: ClimitsError) -> Result:
     return Result(
-        command=command, verdict="failed-to-start", exit_status=_status(error), error=str(error)
+        command=command, verdict="failed-to-start", exit_status=status_of(error), error=str(error)
     )
 
 

@@ -3,12 +3,13 @@
 import sys
 
 from .. import __version__
-from .options import VERSION as OPTIONS
+from .options import Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+OPTIONS: tuple[Option, ...] = ()
 USAGE = "climits version"
 EPILOG = ""
 

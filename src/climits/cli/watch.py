@@ -7,24 +7,44 @@ import signal
 import sys
 import time
 
-from ..cgroup import placement
 from ..cgroup.events import Event, Events
 from ..cgroup.files import Directory
+from ..cgroup.find import find_cgroup
 from ..cgroup.group import Cgroup
 from ..errors import CgroupGoneError, InvalidValueError
 from ..launch.signals import mask_of, read_signals
 from ..launch.spawn import signalfd
-from ..linux.proc import cgroup_paths
 from ..supervise.actions import Actor
 from ..supervise.alarms import Alarm, make_alarm
 from ..units import format_size
-from .options import WATCH as OPTIONS
-from .options import parse
+from .options import ALARMS, TELLING, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+OPTIONS: tuple[Option, ...] = (
+    ("--threshold", "SIZE", "list", ALARMS, "usage reaches 32M, or 80%% of the limit"),
+    ("--hysteresis", "SIZE", "text", ALARMS, "again only after usage fell so far below"),
+    ("--oom", None, "switch", ALARMS, "the OOM killer killed a process"),
+    ("--under-oom", None, "switch", ALARMS, "tasks sleep at the limit (cgroup v1)"),
+    ("--limit", None, "switch", ALARMS, "the limit was hit; on v2 the high mark too"),
+    ("--pressure", "SPEC", "list", ALARMS, "time lost for want of memory: some=150ms/1s; "
+     "on cgroup v1 also low, medium, critical"),
+    ("--populated", None, "switch", ALARMS, "there are processes in it"),
+    ("--empty", None, "switch", ALARMS, "the last process has left"),
+    ("--swap", "SIZE", "list", ALARMS, "usage of swap reaches a size"),
+    ("--exec", "COMMAND", "text", ALARMS, "run a command, which gets the event; 30 s at most"),
+    ("--signal", "NAME", "text", ALARMS, "send a signal to every process of the cgroup"),
+    ("--webhook", "URL", "text", ALARMS, "post the event there, as JSON"),
+    ("--freeze", None, "switch", ALARMS, "stop every process of the cgroup"),
+    ("--grow", "FACTOR", "text", ALARMS, "raise the memory limit, such as 1.5 times"),
+    ("--grow-max", "SIZE", "text", ALARMS, "but no further than this"),
+    ("--reclaim", "SIZE", "text", ALARMS, "ask the kernel to take so much back; on v1 all it can"),
+    ("--once", None, "switch", TELLING, "end after the first event"),
+    ("--json", None, "switch", TELLING, "events as JSON, one a line"),
+)  # fmt: skip
+ANYWHERE = True
 USAGE = "climits watch CGROUP|PID|NAME [OPTIONS]"
 EPILOG = """\
 CGROUP is a path such as /system.slice/web.service or a directory below
@@ -55,13 +75,10 @@ _ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 def main(values: "dict[str, Any]", words: list[str]) -> int:
     """Watch until the cgroup is removed or somebody asks for the end."""
-    while len(words) > 1:  # options behind the cgroup, where people write them
-        more, rest = parse(OPTIONS, words[1:])
-        if not more:
-            raise InvalidValueError(
-                f"watch takes one cgroup: {words[1]}", hint="see climits watch --help"
-            )
-        values, words = _merged(values, more), [words[0], *rest]
+    if len(words) > 1:
+        raise InvalidValueError(
+            f"watch takes one cgroup: {words[1]}", hint="see climits watch --help"
+        )
     if not words:
         raise InvalidValueError(
             "no cgroup was given", hint="climits watch NAME --threshold 32M --signal TERM"
@@ -74,17 +91,6 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
     finally:
         group.close()
     return 0
-
-
-def _merged(values: "dict[str, Any]", more: "dict[str, Any]") -> "dict[str, Any]":
-    for name, value in more.items():
-        if isinstance(value, list):
-            value = values.get(name, []) + value
-        elif name in values and value is not True:
-            flag = "--" + name.replace("_", "-")
-            raise InvalidValueError(f"{flag} is given twice", value=value)
-        values[name] = value
-    return values
 
 
 def _alarms(values: "dict[str, Any]") -> list[Alarm]:
@@ -107,39 +113,6 @@ def _alarms(values: "dict[str, Any]") -> list[Alarm]:
             "hysteresis goes with a threshold", hint="say --threshold or --swap too"
         )
     return [make_alarm(trigger | actions) for trigger in triggers]
-
-
-def find_cgroup(word: str) -> Cgroup:
-    """The cgroup that a person means: a path, the pid of a process in it, or a name of climits'.
-
-    Raises:
-        InvalidValueError: the word means nothing.
-        CgroupGoneError: there is no such cgroup or process.
-    """
-    if word.isascii() and word.isdigit():
-        try:
-            paths = cgroup_paths(word)
-        except OSError:
-            raise CgroupGoneError(
-                f"no such process: {word}", hint="a cgroup of that name is written /climits/NAME"
-            ) from None
-        return Cgroup.open(paths.get("memory", paths.get("", "/")))
-    if "/" in word:
-        return Cgroup.open(word)
-    placement.check_name(word)
-    # An ordinary user's cgroups are made below the one they are in.
-    homes = [placement.HOME]
-    if os.geteuid() != 0:
-        homes += sorted(path.rstrip("/") + placement.HOME for path in set(cgroup_paths().values()))
-    for home in homes:
-        try:
-            return Cgroup.open(f"{home}/{word}")
-        except CgroupGoneError:
-            continue
-    raise CgroupGoneError(
-        f"no such cgroup: {homes[0]}/{word}",
-        hint="a cgroup that climits did not make is given by its path, which starts with /",
-    )
 
 
 def _check(group: Cgroup, alarms: list[Alarm]) -> None:

@@ -17,19 +17,22 @@ class Mount:
         point: where it is mounted.
         root: the part of the filesystem that is seen there; ``/`` for all of it.
         fstype: cgroup, cgroup2, ...
+        source: what was given as the device: anything, since there is none.
         options: of the filesystem (the super block), such as {"rw", "memory"}.
+        flags: of this mount, such as {"rw", "nosuid", "relatime"}.
         read_only: whether the mount or the filesystem refuses writes.
     """
 
-    __slots__ = ("fstype", "options", "point", "read_only", "root")
+    __slots__ = ("flags", "fstype", "options", "point", "read_only", "root", "source")
 
     def __init__(self, line: str) -> None:
         left, _, right = line.partition(" - ")
         fields = left.split(" ")
-        self.fstype, _source, options = right.split(" ", 2)
+        self.fstype, source, options = right.split(" ", 2)
         self.root, self.point = _unescape(fields[3]), _unescape(fields[4])
-        self.options = frozenset(options.split(","))
-        self.read_only = "ro" in self.options or "ro" in fields[5].split(",")
+        self.source = _unescape(source)
+        self.options, self.flags = frozenset(options.split(",")), frozenset(fields[5].split(","))
+        self.read_only = "ro" in self.options or "ro" in self.flags
 
 
 def _unescape(text: str) -> str:
@@ -60,11 +63,47 @@ def kernel_controllers(text: "str | None" = None) -> dict[str, bool]:
     Args:
         text: of /proc/cgroups; None reads it.
     """
+    return {name: enabled for name, _, _, enabled in controller_table(text)}
+
+
+def controller_table(text: "str | None" = None) -> "list[tuple[str, int, int, bool]]":
+    """/proc/cgroups: (controller, id of its hierarchy, cgroups in that, whether it is enabled).
+
+    The id is 0 for a controller on v2 and for one that no hierarchy holds.  Since 6.12 controllers
+    that were built without v1 are left out.
+
+    Args:
+        text: None reads it.
+
+    Source: kernel/cgroup/cgroup-v1.c (proc_cgroupstats_show).
+    """
     if text is None:
         try:
             with open("/proc/cgroups", encoding="ascii") as file:
                 text = file.read()
         except OSError:
-            return {}
+            return []
     rows = (line.split() for line in text.splitlines() if not line.startswith("#"))
-    return {row[0]: row[3] == "1" for row in rows if len(row) == 4}
+    return [(r[0], int(r[1]), int(r[2]), r[3] == "1") for r in rows if len(r) == 4]
+
+
+def mount_named_hierarchy(name: str, point: str) -> None:
+    """Mount a v1 hierarchy without controllers; made if there is none of that name.
+
+    Args:
+        name: of the hierarchy.
+        point: a directory.
+
+    Raises:
+        OSError: the kernel refused.
+
+    Source: mount(2), Documentation/admin-guide/cgroup-v1/cgroups.rst (2.3).
+    """
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    flags = 0x2 | 0x4 | 0x8  # MS_NOSUID, MS_NODEV, MS_NOEXEC
+    options = f"none,name={name}".encode()
+    if libc.mount(b"climits", os.fsencode(point), b"cgroup", flags, options) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), point)

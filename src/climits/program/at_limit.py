@@ -24,9 +24,12 @@ def at_oom(process: "Process", event: int) -> None:
     memory.drain_oom(event)
     if process.spec.on_oom == "pause":
         stuck = memory.is_stuck()
+        if process.paused and not memory.can_pause_on_oom and not memory.was_paused():
+            process.paused = False  # somebody else has let it go on
         if stuck and not process.paused:
             if not memory.can_pause_on_oom:  # then the kernel does not do it for us
                 process.cgroup.freezer.start_freezing()
+                memory.mark_paused(True)
             process.paused = True
             if process.on_pause:
                 process.on_pause()
@@ -47,9 +50,5 @@ def set_limits(process: "Process", force: bool, limits: "LimitOptions") -> None:
     pauses = process.spec.on_oom == "pause"
     wish = make_limits(new=False, on_oom="pause" if pauses else "kill", **limits)
     process.cgroup.set_limits(wish, force=force)
-    memory = process.cgroup.memory if process.paused else None
-    if memory and memory.can_pause_on_oom:
-        process.paused = False  # the kernel has woken it; if that is not enough, it tells again
-    elif memory and not memory.is_stuck():
-        process.cgroup.thaw()
-        process.paused = False
+    if process.paused and (process.cgroup.memory.can_pause_on_oom or process.cgroup.go_on()):
+        process.paused = False  # if that is not enough, the kernel tells again

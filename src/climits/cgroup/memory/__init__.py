@@ -75,6 +75,16 @@ class Memory:
         """Whether a program that is paused at its limit needs more memory to go on."""
         raise NotImplementedError
 
+    def was_paused(self) -> bool:
+        """Whether climits itself froze the program at its limit; on v1 the kernel does that."""
+        return False
+
+    def mark_paused(self, paused: "bool | None") -> None:
+        """Write down, for whoever raises the limit, whether climits froze the program at it.
+
+        None: it is no longer one that is paused at its limit.
+        """
+
     def watch_oom(self) -> int:
         """A new descriptor that fires (OOM_MASK) when the limit is hit for good, or more often.
 

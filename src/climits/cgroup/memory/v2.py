@@ -33,6 +33,10 @@ _MARGIN_SHARE, _MARGIN_LEAST, _MARGIN_MOST = 16, 1 << 20, 64 << 20
 _ROUNDING = 1 << 20
 
 
+#: On a cgroup whose program is paused at its limit: PAUSED while it is, else ARMED.
+_PAUSE_MARK, _ARMED, _PAUSED = "user.climits.pause", b"armed", b"paused"
+
+
 class MemoryV2(Memory):
     """memory.max, high, low, min, swap.max, oom.group."""
 
@@ -141,6 +145,24 @@ class MemoryV2(Memory):
         # Page cache is reclaimed, at the mark too: a program that reads files is not stuck.
         cache = max((usage.file or 0) - _pause_margin(high), 0)
         return usage.current - cache >= high - _ROUNDING
+
+    def was_paused(self) -> bool:
+        return self.directory.get_mark(_PAUSE_MARK) == _PAUSED
+
+    def mark_paused(self, paused: "bool | None") -> None:
+        if paused is None:
+            self.directory.remove_mark(_PAUSE_MARK)
+        else:
+            self.directory.set_mark(_PAUSE_MARK, _PAUSED if paused else _ARMED)
+
+    def set(self, wish: MemoryLimits, *, force: bool = False, untouched: bool = False) -> None:
+        armed = None if untouched else self.directory.get_mark(_PAUSE_MARK)
+        if armed and wish.max is not None and wish.high is None:
+            # Whoever raises the limit moves the mark at which the program is paused with it.
+            wish = wish.replace(oom_pause=True)
+        super().set(wish, force=force, untouched=untouched)
+        if wish.oom_pause and not armed:
+            self.mark_paused(False)
 
     def _can_limit_swap(self, size: "Limit") -> bool:
         if self.directory.has("memory.swap.max"):

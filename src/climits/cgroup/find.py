@@ -1,0 +1,83 @@
+"""The cgroup that a person means: by name, by path, or by a process that lives in it."""
+
+import os
+
+from ..errors import CgroupGoneError, InvalidValueError
+from ..linux.proc import cgroup_paths
+from . import placement
+from .files import Directory
+from .group import Cgroup
+from .layout import Layout, current
+from .placement import Part
+
+
+def find_cgroup(word: str) -> Cgroup:
+    """The cgroup that a word names.
+
+    Args:
+        word: the name of a cgroup that climits made (web), a cgroup path (/jobs/web), a directory
+            below a mount point, or a process in it (pid:1234, or 1234).
+
+    Raises:
+        InvalidValueError: the word means nothing.
+        CgroupGoneError: there is no such cgroup or process.
+    """
+    if is_process(word):
+        return cgroup_of(int(word.removeprefix("pid:")))
+    if word.startswith("pid:"):
+        raise InvalidValueError(
+            f"not a process: {word!r}", value=word, hint="write it like pid:1234"
+        )
+    if "/" in word:
+        return Cgroup.open(word)
+    placement.check_name(word)
+    for home in homes():
+        try:
+            return Cgroup.open(f"{home}/{word}")
+        except CgroupGoneError:
+            continue
+    raise CgroupGoneError(
+        f"no such cgroup: {homes()[0]}/{word}",
+        hint="a cgroup that climits did not make is given by its path, which starts with /",
+    )
+
+
+def is_process(word: str) -> bool:
+    """Whether a word names a process: pid:1234, or 1234."""
+    pid = word.removeprefix("pid:")
+    return pid.isascii() and pid.isdigit()
+
+
+def homes() -> list[str]:
+    """Where cgroups with a plain name may be, the likeliest first; at least /climits."""
+    found = [placement.HOME]
+    if os.geteuid() != 0:  # an ordinary user's are made below the one they are in
+        found += sorted(path.rstrip("/") + placement.HOME for path in set(cgroup_paths().values()))
+    return found
+
+
+def cgroup_of(pid: int, layout: "Layout | None" = None) -> Cgroup:
+    """The cgroup that a process is in, which may be another one in each hierarchy.
+
+    Its path is the memory controller's; its parts are the process's own in every hierarchy.
+
+    Raises:
+        CgroupGoneError: no such process.
+    """
+    layout = layout or current()
+    try:
+        paths = cgroup_paths(pid)
+    except OSError:
+        raise CgroupGoneError(
+            f"no such process: {pid}", hint="a cgroup of that name is written /climits/NAME"
+        ) from None
+    parts = []
+    for hierarchy in layout.hierarchies:
+        if (path := hierarchy.path_among(paths)) is not None:
+            directory = Directory(hierarchy.directory_path(path))
+            parts.append(Part(hierarchy, directory, made=False))
+    path = paths.get("memory", paths.get("", "/"))
+    # Elsewhere it may be in the root: what is killed or frozen must be the cgroup that was meant.
+    same = [p for p in parts if p.directory.path == p.hierarchy.directory_path(path)]
+    same.sort(key=lambda p: (not p.hierarchy.born_inside, "freezer" not in p.hierarchy.controllers))
+    return Cgroup(path, parts, same[0] if same else None)

@@ -1,0 +1,37 @@
+"""`climits kill`: kill every process of a cgroup."""
+
+import sys
+
+from ..cgroup.removal import kill_all, refuse_own
+from ..units import parse_duration
+from .cgroups import the_cgroup
+from .options import CGROUP, TELLING, Option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+OPTIONS: tuple[Option, ...] = (
+    ("--timeout", "TIME", "text", CGROUP, "wait so long until all are gone (default 30s)"),
+    ("--quiet", None, "switch", TELLING, "do not print how many were killed"),
+)
+ANYWHERE = True
+USAGE = "climits kill NAME [OPTIONS]"
+EPILOG = """\
+NAME is a cgroup that climits made, a cgroup path, or pid:1234. SIGKILL to every
+process in it and below it, frozen or not; what forks cannot escape. Ends when
+none is left. The cgroup stays.
+"""
+
+__all__ = ["ANYWHERE", "EPILOG", "OPTIONS", "USAGE", "main"]
+
+
+def main(values: "dict[str, Any]", words: list[str]) -> int:
+    """Kill and wait."""
+    timeout = parse_duration(values.get("timeout", 30.0), what="timeout")
+    group = the_cgroup(words, "kill", acts=True)
+    refuse_own(group, "kill")
+    killed = kill_all(group, timeout)
+    if not values.get("quiet"):
+        sys.stdout.write(f"{killed} killed\n")
+    return 0

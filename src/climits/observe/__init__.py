@@ -1,0 +1,1 @@
+"""Looking at processes, cgroups and hierarchies without changing them."""

@@ -1,0 +1,81 @@
+"""The pages of docs/reference are what their generator makes of the tables."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from climits.cli import main
+from climits.observe.catalog import catalog
+from climits.observe.remedies import TROUBLES
+
+ROOT = Path(__file__).parents[2]
+TOOL = ROOT / "tools/make_reference.py"
+PAGES = {path.name: path.read_text() for path in (ROOT / "docs/reference").glob("*.md")}
+
+
+def run(*argv, tool=TOOL):
+    return subprocess.run(
+        [sys.executable, tool, *argv], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The tool and its pages, where they may be changed."""
+    for folder in ("tools", "docs/reference"):
+        (tmp_path / folder).mkdir(parents=True)
+    tool = tmp_path / "tools/make_reference.py"
+    tool.write_text(TOOL.read_text())
+    for name, text in PAGES.items():
+        (tmp_path / "docs/reference" / name).write_text(text)
+    return tool, tmp_path / "docs/reference"
+
+
+def test_the_pages_are_up_to_date():
+    done = run("--check")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_page_that_was_changed_by_hand_is_found_and_made_anew(copy):
+    tool, pages = copy
+    (pages / "files.md").write_text("by hand")
+    (pages / "doctor.md").unlink()
+    done = run("--check", tool=tool)
+    assert done.returncode == 1 and (pages / "files.md").read_text() == "by hand"
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == [
+        "docs/reference/files.md", "docs/reference/doctor.md",
+    ]  # fmt: skip
+    assert run(tool=tool).returncode == 0
+    assert {path.name: path.read_text() for path in pages.iterdir()} == PAGES
+
+
+def test_another_argument_is_refused():
+    done = run("--chek")
+    assert done.returncode == 2 and "--check" in done.stderr
+
+
+def test_every_file_stands_on_its_page():
+    rows = re.findall(r"^\| `([^`]+)`", PAGES["files.md"], re.M)
+    assert sorted(rows) == sorted(file.name for file in catalog())
+
+
+def test_every_finding_stands_on_its_page_with_its_remedy():
+    rows = re.findall(r"^\| `([^`]+)` \| (\w+) \| (.+) \| (.+) \|$", PAGES["doctor.md"], re.M)
+    assert rows == [
+        (t.key, t.state, t.cost.replace("|", "\\|"), t.remedy.replace("|", "\\|"))
+        for t in TROUBLES.values()
+    ]
+
+
+def test_every_command_stands_on_its_page_with_its_help(monkeypatch, capfd):
+    monkeypatch.setenv("COLUMNS", "80")
+    blocks = re.findall(
+        r"^## climits (\S+)\n\n```text\n(.*?)```$", PAGES["commands.md"], re.M | re.S
+    )
+    assert [name for name, _ in blocks] == list(main.COMMANDS)
+    for name, text in blocks:
+        assert main.dispatch([name, "--help"]) == 0
+        assert capfd.readouterr().out.rstrip() == text.rstrip()
