@@ -33,6 +33,7 @@ $(VENV)/.installed: $(SOURCES) | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.installed
 	@$(BIN)/pip install -q pytest pytest-timeout hypothesis mypy ruff
+	@$(BIN)/pip install -q "$$(ls dist/climits-*.whl)[all]"
 	@touch $@
 
 # ---- showing -----------------------------------------------------------------------------------
@@ -71,7 +72,7 @@ test-vm: $(VENV)/.installed $(VENV)/.dev
 
 bench: $(VENV)/.installed
 	@benchmarks/peers.sh
-	@for script in launch command memory supervise toolbox tree; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	@for script in launch command memory supervise container toolbox tree; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) .venv-peers build dist src/climits.egg-info tests/programs/.build

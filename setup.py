@@ -1,6 +1,27 @@
-"""The C extension; everything else about the package is in pyproject.toml."""
+"""The compiled parts; everything else about the package is in pyproject.toml."""
+
+import os
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+
+class Build(build_ext):
+    """The C extension, and beside it the static program that is process 1 of a container."""
+
+    def run(self):
+        """Build both."""
+        super().run()
+        home = "src/climits/launch" if self.inplace else f"{self.build_lib}/climits/launch"
+        self.mkpath(home)
+        objects = self.compiler.compile(
+            ["src/climits/launch/init.c"], output_dir=self.build_temp,
+            extra_postargs=["-Os", "-Wall", "-Wextra"],
+        )  # fmt: skip
+        self.compiler.link_executable(
+            objects, os.path.join(home, "climits-init"), extra_postargs=["-static", "-s"]
+        )
+
 
 setup(
     ext_modules=[
@@ -11,5 +32,6 @@ setup(
             py_limited_api=True,
         )
     ],
+    cmdclass={"build_ext": Build},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -105,20 +105,35 @@ def bwrap(*argv):
     return [need("bwrap"), "--bind", "/", "/", "--dev", "/dev", "--proc", "/proc", *argv]
 
 
-def runc(directory, *argv):
-    """runc run of a bundle that is made in a directory: busybox as root file system.
+def bwrap_all(root, *argv):
+    """bwrap with every namespace and the file systems that a container of ours has."""
+    return [
+        need("bwrap"), "--unshare-all", "--bind", root, "/", "--dev", "/dev", "--proc", "/proc",
+        *argv
+    ]  # fmt: skip
 
-    Its state is kept in the directory too.
-    """
-    program = need("runc")
+
+def busybox_root(directory):
+    """Make a root file system of busybox alone; its path."""
     busybox = next((path for path in _BUSYBOX if os.path.exists(path)), None)
     if busybox is None:
         raise NotHere("busybox-static is not installed (benchmarks/peers.sh)")
-    bin_directory = os.path.join(directory, "rootfs", "bin")
+    root = os.path.join(directory, "rootfs")
+    bin_directory = os.path.join(root, "bin")
     os.makedirs(bin_directory)
     shutil.copy(busybox, os.path.join(bin_directory, "busybox"))
     for applet in ("true", "sleep"):
         os.symlink("busybox", os.path.join(bin_directory, applet))
+    return root
+
+
+def runc(directory, *argv, command="runc"):
+    """runc run, or crun's, of a bundle that is made in a directory: busybox as root file system.
+
+    Its state is kept in the directory too.
+    """
+    program = need(command)
+    busybox_root(directory)
     try_out([[program, "spec", "--bundle", directory]])
     path = os.path.join(directory, "config.json")
     with open(path, encoding="utf-8") as file:
@@ -126,7 +141,7 @@ def runc(directory, *argv):
     config["process"].update(terminal=False, args=list(argv))
     config["linux"]["resources"]["memory"] = {"limit": LIMIT, "swap": LIMIT}
     # Absolute, or it would be made below the cgroup that we happen to be in.
-    name = f"{common.own_name()}-runc"
+    name = f"{common.own_name()}-{command}"
     config["linux"]["cgroupsPath"] = f"/{name}"
     with open(path, "w", encoding="utf-8") as file:
         json.dump(config, file)

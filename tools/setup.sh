@@ -36,7 +36,8 @@ venv)
     "$python" -m venv "$dir"
     ;;
 system)
-    apt_install stress util-linux qemu-system-x86 busybox-static xz-utils zstd
+    apt_install stress util-linux qemu-system-x86 busybox-static xz-utils zstd libseccomp2 \
+        cgroup-tools procps uidmap
     # What apt knows of the kernels may be older than the archive.
     tests/vm/kernels.sh || { apt-get -qq update && tests/vm/kernels.sh; }
     ;;

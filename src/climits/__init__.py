@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from .program.checks import CalledProcessError, TimeoutExpired
+    from .program.container import Container
     from .program.process import Process
     from .program.run import run
     from .records import Evidence, KilledProcess, MemoryEvents, MemoryLimits, MemoryUsage, Result
@@ -59,6 +60,7 @@ _HOME = {
         "UnsupportedError",
     ),
     "program.checks": ("CalledProcessError", "TimeoutExpired"),
+    "program.container": ("Container",),
     "program.process": ("Process",),
     "program.run": ("run",),
     "records": (
@@ -85,6 +87,7 @@ __all__ = [
     "ClimitsError",
     "CommandNotExecutableError",
     "CommandNotFoundError",
+    "Container",
     "Evidence",
     "InvalidValueError",
     "KilledProcess",

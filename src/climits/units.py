@@ -115,18 +115,28 @@ def _scale(digits: str, factor: int) -> int:
 
 
 def _bad(what: str, value: object, cause: str, *, hint: str) -> InvalidValueError:
-    text = _shown(value)
+    text = shown(value)
     return InvalidValueError(
         f"{what}: {text}: {cause}" if text else f"{what}: {cause}", value=value, hint=hint
     )
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """What was given, on one line."""
     if isinstance(value, int) and value.bit_length() > 128:
         return f"an integer of {value.bit_length()} bits"  # str() refuses 4300 digits
     text = str(value)
-    return text if text.isprintable() else repr(text)
+    return cut(text) if text.isprintable() else quoted(text)
+
+
+def quoted(text: str) -> str:
+    """What was given, in quotes, on one line, and cut where nobody reads on."""
+    return repr(cut(text))
+
+
+def cut(text: str, most: int = 300) -> str:
+    """The text, without its middle where it is longer than `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 40]}...{text[-37:]}"
 
 
 def round_to_pages(size: "int | float") -> "int | float":

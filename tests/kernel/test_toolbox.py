@@ -5,9 +5,10 @@ import pwd
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
-from support import IN_VM, gone, until
+from support import IN_VM, PATIENCE, gone, until
 
 import climits
 from climits.cgroup import params, placement
@@ -287,7 +288,7 @@ def test_a_limit_below_usage_is_refused_with_the_figures(ctl, made, inside):
         ("memory.mxa=5M", "no such parameter in /climits/climits-box: memory.mxa", "memory.max?"),
         ("memory.max", "not PARAMETER=VALUE: memory.max", "memory.max=64M"),
         ("memory.max=10MB", "memory.max: 10MB: MB can mean", "10MiB"),
-        ("memory.max=", "memory.max: empty", "60M"),
+        ("memory.max=", "memory.max: empty", "behind the ="),
         ("memory.high=1.5X", "unknown unit|not a size", "60M"),
         ("../x=1", "not a parameter", "memory.max"),
         ("pids.max=99999999999999999999", "more than the kernel can hold", "max"),
@@ -339,8 +340,6 @@ def test_a_cpuset_outside_the_one_above_says_which_there_are(made):
 def test_set_lets_a_program_go_on_that_was_paused_at_its_limit(ctl, hog):
     words = [hog, "alloc", "50", "say", "through", "exit", "3"]
     with climits.Process(words, memory="40M", on_oom="pause", name="climits-paused") as p:
-        import threading
-
         waits = threading.Thread(target=p.wait)
         waits.start()
         try:
@@ -352,6 +351,118 @@ def test_set_lets_a_program_go_on_that_was_paused_at_its_limit(ctl, hog):
             p.kill()
             waits.join()
     assert (p.result.verdict, p.result.returncode) == ("exited", 3)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "pids.max=", "cpu.weight=", "memory.low=16E", "pids.max=\u00b2", "cpu.weight=\u0663",
+        "cpu.max=\u00b2", "cpu.max=-50000", "cpu.max=999 100000", "cpu.max=50000 1",
+        "cpu.max=50000 2000000", "cpu.weight=0", "cpu.weight=10001", "cgroup.freeze=2",
+        "cgroup.procs=1", "tasks=1", "pids.max=-5", "pids.max=9E",
+    ],
+)  # fmt: skip
+def test_a_value_that_means_nothing_changes_nothing(ctl, made, word):
+    path = made("--memory", "64M", "--pids", "5", "--controllers", "cpu")
+    assert ctl("set", path, "cpu.max=50000 100000", "cpu.weight=200")[0] == 0
+    before = ctl("get", path, "memory.max", "pids.max", "cpu.max", "cpu.weight", "cgroup.freeze")
+    with pytest.raises(climits.ClimitsError) as caught:
+        ctl("set", path, "memory.max=32M", word)
+    assert "fault" not in str(caught.value) and caught.value.hint
+    assert before == ctl(
+        "get", path, "memory.max", "pids.max", "cpu.max", "cpu.weight", "cgroup.freeze"
+    )
+
+
+@needs("cpuset")
+def test_what_the_kernel_refuses_takes_the_others_back(ctl, made):
+    path = made("--memory", "64M", "--pids", "5", "--cpuset", "0")
+    with pytest.raises(climits.CgroupError):
+        ctl("set", path, "memory.max=32M", "pids.max=9", "cpuset.cpus=4000")
+    assert ctl("get", path, "memory.max")[1] == str(64 * MIB)
+    assert ctl("get", path, "pids.max")[1] == "5"
+    assert ctl("get", path, "cpuset.cpus")[1] == "0"
+
+
+@pytest.mark.skipif(not MEMORY_V1, reason="one of the names is cgroup v1's")
+def test_two_names_of_one_limit(made):
+    path = made("--memory", "64M")
+    with pytest.raises(climits.InvalidValueError, match="are the same"):
+        dispatch(["set", path, "memory.max=32M", "memory.limit_in_bytes=16M"])
+    with pytest.raises(climits.UnsupportedError, match=r"has no effect since Linux 5\.16"):
+        dispatch(["set", path, "memory.kmem.limit_in_bytes=5M"])
+
+
+@pytest.mark.parametrize("word", ["unlimited", "-1", "infinity", "max"])
+def test_bandwidth_without_a_limit(ctl, made, word):
+    path = made("--controllers", "cpu")
+    assert ctl("set", path, "cpu.max=50000 100000")[0] == 0
+    assert ctl("set", path, f"cpu.max={word}")[0] == 0
+    assert ctl("get", path, "cpu.max") == (0, "max 100000")
+
+
+def test_from_python_numbers_count_as_text(made):
+    group = climits.Cgroup.open(made("--memory", "64M"))
+    group.set({"memory.max": 32 * MIB})
+    assert group.get("memory.max") == str(32 * MIB)
+    for name in ("a\0b", "", "x" * 5000):
+        with pytest.raises(climits.InvalidValueError):
+            group.get(name)
+
+
+def paused_hog(hog, name):
+    """A program that pauses at 40M, waited for by a thread; (process, thread)."""
+    words = [hog, "alloc", "60", "say", "through", "exit", "3"]
+    p = climits.Process(words, memory="40M", on_oom="pause", name=name)
+    waits = threading.Thread(target=p.wait)
+    waits.start()
+    until(lambda: p.paused)
+    return p, waits
+
+
+def ended(p, waits):
+    waits.join(60 * PATIENCE)
+    alive = waits.is_alive()
+    if alive:
+        p.kill()
+        waits.join()
+    return not alive
+
+
+def test_thawing_what_is_paused_pauses_it_again(ctl, hog):
+    p, waits = paused_hog(hog, "climits-paused")
+    try:
+        told = []
+        p.on_pause = lambda: told.append(1)
+        if not p.cgroup.memory.can_pause_on_oom:
+            assert ctl("thaw", "climits-paused")[0] == 0
+            until(lambda: told)
+        assert p.returncode is None
+        assert ctl("set", "climits-paused", "memory.max=120M")[0] == 0
+    finally:
+        done = ended(p, waits)
+    assert done and (p.result.verdict, p.result.returncode) == ("exited", 3)
+
+
+def test_no_limit_lets_what_is_paused_go_on(ctl, hog):
+    p, waits = paused_hog(hog, "climits-paused")
+    try:
+        assert ctl("set", "climits-paused", "memory.max=max", "swap.max=max")[0] == 0
+    finally:
+        done = ended(p, waits)
+    assert done and (p.result.verdict, p.result.returncode) == ("exited", 3)
+
+
+def test_a_program_of_one_s_own_goes_on_where_no_mark_can_be_set(hog, monkeypatch):
+    from climits.cgroup.files import Directory
+
+    monkeypatch.setattr(Directory, "set_mark", lambda *a: False)
+    p, waits = paused_hog(hog, None)
+    try:
+        p.set_limits(memory="120M")
+    finally:
+        done = ended(p, waits)
+    assert done and p.result.returncode == 3
 
 
 # ---- exec and classify ---------------------------------------------------------------------

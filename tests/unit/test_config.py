@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from climits.cgroup.triggers import SOURCES
 from climits.errors import ClimitsError
-from climits.supervise import alarms, config_values
+from climits.supervise import alarms, config_container, config_values
 from climits.supervise.alarms import make_alarm
 from climits.supervise.config import Config, ConfigError, LogConfig, load
 from climits.supervise.policy import Policy
@@ -423,7 +423,9 @@ def test_the_error_is_one_line(read, tmp_path):
         ("user = -1", "user: -1: no such user; hint: write a user name or a number"),
         ('user = "\\u0000"', r"user: '\x00': a NUL byte may not stand in it"),
         ("user = 3999999999", "user: 3999999999: no such user, so its group is not known; "
-         "hint: add group"),
+         "hint: give a group too"),
+        ('user = "99999999999999999999"', "user: 99999999999999999999: no such user; hint: write a "
+         "user name or a number"),
         ('group = "no-such-group"', "group: no-such-group: no such group; hint: write a group name "
          "or a number"),
         ('cwd = ""', "cwd: empty"),
@@ -648,6 +650,187 @@ def test_what_is_not_toml(tmp_path, data, problem):
     assert found.startswith(f"{path}:{problem}")
 
 
+# ---- containers ----------------------------------------------------------------------------
+
+
+def test_a_container_has_the_keys_of_container(one, tmp_path):
+    import inspect
+
+    from climits.program.container import Container
+
+    for name in ("root", "layer", "data"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "profile.json").write_text("{}")
+    program = one("""
+        [program.web.container]
+        rootfs = "root"
+        overlay = true
+        overlay_dir = "layer"
+        binds = ["data:/data:ro", "/etc:/host/etc"]
+        tmpfs = ["/scratch:20M", "/other"]
+        read_only = true
+        hostname = "{name}-1"
+        network = "host"
+        share = ["ipc", "cgroup"]
+        init = false
+        cap_add = ["net_raw"]
+        cap_drop = ["ALL"]
+        no_new_privs = false
+        seccomp = "profile.json"
+        devices = ["/dev/null"]
+    """)
+    options = program.options["container"]
+    assert options == {
+        "rootfs": f"{tmp_path}/root", "overlay": True, "overlay_dir": f"{tmp_path}/layer",
+        "binds": [f"{tmp_path}/data:/data:ro", "/etc:/host/etc"],
+        "tmpfs": ["/scratch:20M", "/other"], "read_only": True, "hostname": "web-1",
+        "network": "host", "share": ["ipc", "cgroup"], "init": False, "cap_add": ["net_raw"],
+        "cap_drop": ["ALL"], "no_new_privs": False, "seccomp": f"{tmp_path}/profile.json",
+        "devices": ["/dev/null"],
+    }  # fmt: skip
+    assert set(options) == set(config_container.KEYS)
+    arguments = inspect.signature(Container.__init__).parameters
+    # The others are for bundles.
+    others = {"ambient", "gid_map", "masked", "protected", "rlimits", "uid_map"}
+    assert {*config_container.KEYS, *others, "self"} == set(arguments)
+
+
+def test_an_empty_table_is_a_container_too(one, read):
+    assert one("[program.web.container]").options["container"] == {}
+    assert "container" not in one("").options
+    text = "[defaults.container]\n[program.web]\ncommand = 'a'"
+    assert read(text).programs[0].options["container"] == {}
+
+
+def test_the_defaults_of_a_container_are_mixed_key_by_key(read, tmp_path):
+    (tmp_path / "db").mkdir()
+    text = """
+        [defaults.container]
+        rootfs = "/usr"
+        overlay_dir = "{name}"
+        hostname = "{name}"
+        [program.db]
+        command = "a"
+        container.hostname = "data"
+        [program.web]
+        command = "a"
+        container = false
+    """
+    db, web = read(text).programs
+    assert db.options["container"] == {
+        "rootfs": "/usr", "overlay_dir": f"{tmp_path}/db", "hostname": "data",
+    }  # fmt: skip
+    assert "container" not in web.options
+    swapped = "[defaults]\ncontainer = false\n[program.a]\ncommand = 'a'\ncontainer.init = true"
+    assert read(swapped).programs[0].options["container"] == {"init": True}
+
+
+def test_users_are_those_of_the_rootfs(read, wrong, tmp_path):
+    (tmp_path / "root/etc").mkdir(parents=True)
+    (tmp_path / "root/etc/passwd").write_text("inside:x:77:78::/:/bin/sh\n")
+    (tmp_path / "root/etc/group").write_text("crew:x:78:\n")
+    text = """
+        [defaults]
+        user = "inside"
+        group = "crew"
+        [program.web]
+        command = "a"
+        container.rootfs = "root"
+    """
+    (program,) = read(text).programs
+    assert (program.options["user"], program.options["group"]) == ("inside", "crew")
+    assert wrong(text.replace("container.rootfs", "#")) == [
+        "3: program.web.user: inside: no such user; hint: write a user name or a number",
+        "4: program.web.group: crew: no such group; hint: write a group name or a number",
+    ]
+    assert wrong(text.replace('"inside"', '"root"').replace('"crew"', '"root"')) == [
+        "3: program.web.user: root: no such user; hint: write a user name or a number",
+        "4: program.web.group: root: no such group; hint: write a group name or a number",
+    ]
+
+
+def test_all_problems_of_a_container_are_told_with_their_lines(wrong, tmp_path):
+    (tmp_path / "layer").mkdir()
+    text = """\
+[defaults.container]
+hostname = "{name}"
+overlay_dir = "layer"
+seccomp = "defualt"
+[program.db]
+command = "a"
+[program.web]
+command = "a"
+cwd = "sub"
+[program.web.container]
+rootfs = "nonesuch"
+share = ["uts", "nett"]
+binds = [
+    "/etc:/etc",
+    "nonesuch:/data",
+    "/etc",
+    "/etc:etc",
+]
+cap_add = ["net_raww"]
+tmpfs = ["/a:20MB"]
+hostnam = "x"
+init = "no"
+"""
+    profile = f"seccomp: {tmp_path}/defualt: no such file; hint: did you mean default?"
+    assert wrong(text) == [
+        "3: program.db.container.overlay_dir: needs a rootfs; hint: add rootfs = \"DIR\"",
+        f"3: program.web.container.overlay_dir: {tmp_path}/layer: db's is the same; hint: {{name}} "
+        "in a path stands for the program's name",
+        f"4: program.db.container.{profile}",
+        f"4: program.web.container.{profile}",
+        "9: program.web.cwd: sub: not absolute; hint: it is a path inside the rootfs",
+        f"11: program.web.container.rootfs: {tmp_path}/nonesuch: no such directory; hint: name a "
+        "directory that exists",
+        "12: program.web.container.share[1]: nett: unknown; hint: did you mean net?",
+        f"15: program.web.container.binds[1]: {tmp_path}/nonesuch: no such file or directory; "
+        "hint: make it first",
+        "16: program.web.container.binds[2]: /etc: not SOURCE:TARGET; hint: write /srv/data:/data "
+        "or ...:ro",
+        "17: program.web.container.binds[3]: /etc:etc: etc is not a place inside; hint: write an "
+        "absolute path without ..",
+        "19: program.web.container.cap_add[0]: net_raww: no such capability; hint: did you mean "
+        "NET_RAW?",
+        "20: program.web.container.tmpfs[0]: 20MB: MB can mean powers of 1000 or of 1024; hint: "
+        "write 20M or 20MiB for powers of 1024",
+        "21: program.web.container.hostnam: unknown; hint: did you mean hostname?",
+        "22: program.web.container.init: no: neither true nor false",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("container = 1", "container: 1: not a table; hint: write [program.web.container]"),
+        ("container = true", "container: true: not a table; hint: write [program.web.container]"),
+        ("container.rootfs = 1", "container.rootfs: 1: not text; hint: put it in quotation marks"),
+        ("container = {rootfs = 1, overlay = true}",
+         "container.rootfs: 1: not text; hint: put it in quotation marks"),
+        ("container.overlay = true",
+         'container.overlay: needs a rootfs; hint: add rootfs = "DIR"'),
+        ('container.binds = "/a:/b"',
+         'container.binds: /a:/b: not a list; hint: write it like ["a", "b"]'),
+        ('container.network = "hots"',
+         "container.network: hots: unknown; hint: did you mean host?"),
+        ('container = {hostname = "a", share = ["uts"]}', "container.hostname: needs a uts "
+         "namespace of its own; hint: take uts out of share"),
+        ('container = {init = true, share = ["pid"]}', "container.init: needs a pid namespace of "
+         "its own; hint: take pid out of share"),
+        ('container.devices = ["/dev/nul"]',
+         "container.devices[0]: /dev/nul: no such device; hint: name one such as /dev/fuse"),
+        ("container.zzz = 1", f"container.zzz: unknown; hint: a container has "
+         f"{', '.join(config_container.KEYS)}"),
+        ('container.cap_drop = ["zzz"]',
+         "container.cap_drop[0]: zzz: no such capability; hint: see capabilities(7)"),
+    ],
+)  # fmt: skip
+def test_each_bad_value_of_a_container_is_named(wrong_key, line, problem):
+    assert wrong_key(line) == problem
+
+
 # ---- anything ------------------------------------------------------------------------------
 
 KEYS = (*config_values.KEYS, *config_values.TABLES)
@@ -663,9 +846,15 @@ ALARMS = st.dictionaries(
     st.one_of(st.sampled_from(alarms.KEYS), st.text()),
     st.one_of(VALUES, st.sampled_from(SOURCES), st.lists(VALUES)),
 )
+CONTAINERS = st.dictionaries(
+    st.one_of(st.sampled_from(list(config_container.KEYS)), st.text()),
+    st.one_of(VALUES, st.lists(st.one_of(VALUES, st.sampled_from(["/etc:/a:ro", "/b:1M", "uts"])))),
+)
 TABLES = st.dictionaries(
     st.one_of(st.sampled_from(KEYS), st.text()),
-    st.one_of(VALUES, st.lists(VALUES), st.lists(ALARMS), st.dictionaries(st.text(), VALUES)),
+    st.one_of(
+        VALUES, st.lists(VALUES), st.lists(ALARMS), st.dictionaries(st.text(), VALUES), CONTAINERS
+    ),
 )
 
 
@@ -901,7 +1090,7 @@ def documented():
 def test_the_reference_has_each_key_and_no_other():
     assert documented() == {
         *config_values.KEYS, *config_values.TABLES, *config_values.LOG_KEYS,
-        *alarms.KEYS,
+        *alarms.KEYS, *config_container.KEYS,
     }  # fmt: skip
 
 

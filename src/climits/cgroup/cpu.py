@@ -58,15 +58,8 @@ class CpuV1(Cpu):
         return f"{'max' if quota < 0 else quota} {self.directory.read_int('cpu.cfs_period_us')}"
 
     def max_writes(self, text: str) -> list[tuple[str, str]]:
-        quota, *period = text.split() or [""]
-        if quota in ("max", "-1", "unlimited"):
-            quota = "-1"
-        if len(period) > 1 or not all(w.removeprefix("-").isdigit() for w in (quota, *period)):
-            raise InvalidValueError(
-                f"cpu.max: {text}: not a bandwidth",
-                value=text,
-                hint="write QUOTA PERIOD in microseconds, such as 50000 100000, or max",
-            )
+        quota, *period = text.split()
+        quota = "-1" if quota == "max" else quota
         # A quota above the old period's share of the parent's is refused: unlimited in between.
         lift = [("cpu.cfs_quota_us", "-1"), ("cpu.cfs_period_us", period[0])] if period else []
         return [*lift, ("cpu.cfs_quota_us", quota)]
@@ -76,10 +69,6 @@ class CpuV1(Cpu):
         return str(max(1, round(self.directory.read_int("cpu.shares") * 100 / 1024)))
 
     def weight_writes(self, text: str) -> list[tuple[str, str]]:
-        if not text.isdigit() or not 1 <= int(text[:9]) <= 10000:
-            raise InvalidValueError(
-                f"cpu.weight: {text}: not a weight", value=text, hint="write 1 to 10000"
-            )
         return [("cpu.shares", str(round(int(text) * 1024 / 100)))]
 
     def times(self) -> "tuple[float, float] | None":
@@ -102,6 +91,46 @@ class CpuV2(Cpu):
         """User and system time so far, seconds.  Counted even where the controller is off."""
         data = self.directory.read_optional("cpu.stat")
         return None if data is None else stat_times(data)
+
+
+def parse_bandwidth(text: str) -> str:
+    """Check ``QUOTA``, ``QUOTA PERIOD``, ``max`` or ``max PERIOD``, in microseconds.
+
+    Returns:
+        The same, with one spelling for no limit: max.
+
+    Raises:
+        InvalidValueError: the kernel would refuse it, or take it for something else.
+    """
+    quota, *period = text.split() or [""]
+    if quota in ("max", "-1", "unlimited", "infinity"):
+        quota = "max"
+    numbers = [word for word in (quota, *period) if word != "max"]
+    good = len(period) <= 1 and all(w.isascii() and w.isdigit() and len(w) < 16 for w in numbers)
+    if good:
+        good = all(int(word) >= 1000 for word in numbers)
+        good = good and all(int(word) <= 1_000_000 for word in period)
+    if not good:
+        raise InvalidValueError(
+            f"cpu.max: {text[:80]}: not a bandwidth",
+            value=text,
+            hint="write QUOTA PERIOD in microseconds, such as 50000 100000 (1000 at least, the "
+            "period 1000000 at most), or max",
+        )
+    return " ".join((quota, *period))
+
+
+def parse_weight(text: str) -> str:
+    """Check a share of 1 to 10000.
+
+    Raises:
+        InvalidValueError: it is none.
+    """
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 10000):
+        raise InvalidValueError(
+            f"cpu.weight: {text[:80]}: not a weight", value=text, hint="write 1 to 10000"
+        )
+    return text
 
 
 def stat_times(data: bytes) -> tuple[float, float]:

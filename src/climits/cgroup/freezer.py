@@ -65,6 +65,10 @@ class Freezer:
         """Whether every process has stopped."""
         raise NotImplementedError
 
+    def is_asked(self) -> bool:
+        """Whether its processes have been asked to stop, or have stopped."""
+        raise NotImplementedError
+
     def _request(self, frozen: bool) -> None:
         raise UnsupportedError(
             f"{self.directory.path}: cannot freeze: the v1 freezer is not mounted",
@@ -90,12 +94,23 @@ class Freezer:
             self._kill_round(deadline)
             left = deadline - time.monotonic()
             if not poll_until(lambda: not self._all_pids(), min(left, 0.5)) and left < 0:
-                raise CgroupTimeoutError(
-                    f"{self.directory.path}: {len(self._all_pids())} processes survive SIGKILL",
-                    path=self.directory.path,
-                    hint="they wait for a device; they end when it answers",
-                )
+                raise self._survived()
         return len(seen - {0})
+
+    def _survived(self) -> CgroupTimeoutError:
+        pids = self._all_pids()
+        path = self.directory.path
+        if 0 in pids:
+            return CgroupTimeoutError(
+                f"{path}: processes of another pid namespace live in it, out of reach from here",
+                path=path,
+                hint="kill them from the pid namespace that they are in, or one above it",
+            )
+        return CgroupTimeoutError(
+            f"{path}: {len(pids)} processes survive SIGKILL",
+            path=path,
+            hint="they wait for a device; they end when it answers",
+        )
 
     def _kill_round(self, deadline: float) -> None:
         """Freeze, kill, thaw: what is frozen cannot fork, so that nothing is missed."""
@@ -135,6 +150,9 @@ class FreezerV1(Freezer):
         # FREEZING means that some tasks still run; reading makes the kernel look again.
         return self.can_freeze and self.directory.read("freezer.state").strip() == b"FROZEN"
 
+    def is_asked(self) -> bool:
+        return self.can_freeze and self.directory.read("freezer.state").strip() != b"THAWED"
+
 
 class FreezerV2(Freezer):
     """cgroup.freeze, cgroup.kill, cgroup.events."""
@@ -149,6 +167,9 @@ class FreezerV2(Freezer):
                 f"{self.directory.path}: this kernel cannot freeze on cgroup v2",
                 hint="use a kernel from 5.2 on",
             ) from None
+
+    def is_asked(self) -> bool:
+        return (self.directory.read_optional("cgroup.freeze") or b"0").strip() == b"1"
 
     def is_frozen(self) -> bool:
         return pick(self.directory.read("cgroup.events"), b"frozen ") == 1
@@ -172,19 +193,28 @@ class FreezerV2(Freezer):
 
 
 def _pids_below(directory: Directory) -> set[int]:
+    pids: set[int] = set()
     try:
-        pids = set(directory.pids())
-        for name in directory.children():
-            child = directory.child(name)
-            pids |= _pids_below(child)
-            child.close()
+        for each in directory.walk():
+            pids |= set(listed_pids(each))
     except CgroupGoneError:
-        return set()
+        pass
+    return pids
+
+
+def listed_pids(directory: Directory) -> list[int]:
+    """Process ids in a cgroup, its children left out; empty where none can be listed.
+
+    0 stands for each process of a pid namespace that we cannot see into (v2; v1 leaves them out).
+    """
+    try:
+        return directory.pids()
+    except CgroupGoneError:
+        return []
     except CgroupError as e:
         if e.errno != errno.EOPNOTSUPP:  # a threaded cgroup: its processes are listed above it
             raise
-        return set()
-    return pids
+        return []
 
 
 def kill_process(pid: int) -> None:

@@ -246,9 +246,9 @@ class Cgroup:
 
         return read(self, name)
 
-    def set(self, wishes: "dict[str, str]", *, force: bool = False) -> None:
-        """Set parameters by their names, such as {"memory.max": "64M"}; see params.write."""
-        from .params import write
+    def set(self, wishes: "dict[str, str | int]", *, force: bool = False) -> None:
+        """Set parameters by their names, such as {"memory.max": "64M"}; see setting.write."""
+        from .setting import write
 
         write(self, wishes, force=force)
 
@@ -259,13 +259,19 @@ class Cgroup:
         return self.tracker.directory.pids()
 
     def attach(self, pid: int) -> None:
-        """Move a running process, with all its threads, into it.
+        """Move a running process, with all its threads, into it, in all hierarchies or in none.
 
         What it has allocated so far stays charged to where it was.  To start a program inside,
         use climits.run or climits.Process.
+
+        Raises:
+            CgroupError: the kernel refused; the process is where it was.
         """
+        from .moving import Move, check_target
+
         for part in self.parts:
-            part.directory.write("cgroup.procs", str(pid))
+            check_target(part)
+        Move().move(pid, self.parts)
 
     def attach_thread(self, tid: int) -> None:
         """Move one thread into it; on v2 only between the cgroups of a threaded subtree."""

@@ -94,12 +94,10 @@ def save() -> None:
     }
     if all(spec.loader is _FINDER or spec.cached is None for spec in loaded.values()):
         return
-    entries = {}
+    entries = dict(_entries)  # another command's are kept: those that are stale do no harm
     try:
         for name, spec in loaded.items():
-            if spec.loader is _FINDER:
-                entries[name] = _entries[name]
-            elif spec.cached is not None and spec.origin is not None:
+            if spec.loader is not _FINDER and spec.cached is not None and spec.origin is not None:
                 with open(spec.cached, "rb") as file:
                     code = file.read()
                 if _is_current(spec.origin, code):

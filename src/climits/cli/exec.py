@@ -32,5 +32,10 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:  # noqa: ARG001 - t
     group = the_cgroup(words[:1], "exec")
     if not command:
         raise InvalidValueError("no command was given", hint="climits exec NAME -- COMMAND")
+    if command[0].startswith("-") and words[1:2] != ["--"]:
+        raise InvalidValueError(
+            f"exec takes no options behind NAME: {command[0]}",
+            hint="a command of that name goes behind --; climits exec --help tells the rest",
+        )
     group.join()
     replace(command)

@@ -1,5 +1,6 @@
 """The command `climits`: find the module of a subcommand and run it."""
 
+import io
 import os
 import sys
 
@@ -9,6 +10,7 @@ from ..errors import (
     CommandNotFoundError,
     InvalidValueError,
 )
+from ..units import cut
 from . import bundle
 
 TYPE_CHECKING = False
@@ -18,10 +20,16 @@ if TYPE_CHECKING:
 #: Exit statuses of our own, as env(1) and docker have them.
 FAILED, NOT_EXECUTABLE, NOT_FOUND = 125, 126, 127
 
+#: Characters of an error that are shown; what was given may stand in it.
+_MAX_LINE = 800
+
 #: name: (module, one line of help).  A module has OPTIONS, USAGE, EPILOG and main(values, words);
 #: where ANYWHERE is set, its options may stand behind other words.
 COMMANDS = {
     "run": ("run", "run a command under limits and say what happened"),
+    "container": ("container", "run a command in a small container under limits"),
+    "enter": ("enter", "run a command in a container that runs"),
+    "ps": ("ps", "list what climits runs"),
     "supervise": ("supervise", "keep programs alive under their limits"),
     "ctl": ("ctl", "steer a running supervisor"),
     "watch": ("watch", "tell what happens in a cgroup, and act on it"),
@@ -70,6 +78,9 @@ def main() -> "NoReturn":
             OSError
         ):  # closed: or our own files would take its number, and the output meant for it
             os.open(os.devnull, os.O_RDWR)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A cgroup may have any bytes as its name, and a terminal any encoding.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = dispatch(sys.argv[1:])
         if sys.stdout is not None:
@@ -83,8 +94,8 @@ def main() -> "NoReturn":
         status = 130
     except Exception as e:  # a fault of climits or of the system, never the command's status
         status = FAILED
-        complain(e)
-    if status == 0 and sys.argv[1:2] == ["run"]:
+        complain(_of_output(e) or e)
+    if status == 0 and sys.argv[1:2] in (["run"], ["container"]):
         bundle.save()
     # Everything is written and cleaned up: tearing the interpreter down would only cost time.
     os._exit(status)
@@ -148,12 +159,23 @@ def complain(error: BaseException) -> None:
     if not isinstance(error, ClimitsError):
         error = ClimitsError(f"{type(error).__name__}: {error}", hint="this is a fault: report it")
     hint = getattr(error, "hint", None)
-    text = " ".join(f"climits: {error}".split("\n"))
+    text = cut(" ".join(f"climits: {error}".split("\n")), _MAX_LINE)
     line = f"{text}; hint: {hint}\n" if hint else f"{text}\n"
     try:
         os.write(2, line.encode(errors="backslashreplace"))
     except OSError:
         pass  # nobody reads it
+
+
+def _of_output(error: Exception) -> "ClimitsError | None":
+    """What to tell when it was standard output that failed, which a full device does."""
+    try:
+        sys.stdout.flush()  # what could not be written fails once more
+    except (OSError, ValueError):
+        if isinstance(error, OSError) and error.filename is None:
+            cause = os.strerror(error.errno or 0).lower()
+            return ClimitsError(f"cannot write to standard output: {cause}")
+    return None
 
 
 def _usage() -> str:

@@ -19,6 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..program.container import Container
+    from ..program.joining import Joining
+
 USAGE = "climits run [OPTIONS] [--] COMMAND [ARGUMENTS]"
 EPILOG = """\
 Sizes: bytes, or a number with K, M, G or T (powers of 1024).
@@ -36,7 +39,7 @@ __all__ = ["EPILOG", "OPTIONS", "USAGE", "main"]
 
 _SPEC = (
     "memory", "swap", "high", "low", "min", "swappiness", "on_oom", "pids", "cpus", "cpuset",
-    "name", "parent", "root", "keep", "user", "group", "nice", "oom_score_adj",
+    "name", "parent", "root", "keep", "user", "group", "extra_groups", "nice", "oom_score_adj",
 )  # fmt: skip
 
 
@@ -46,6 +49,13 @@ def main(values: "dict[str, Any]", command: list[str]) -> int:
         raise InvalidValueError(
             "no command was given", hint="write it last: climits run --memory 60M -- ./app"
         )
+    return run_command(values, command)
+
+
+def run_command(
+    values: "dict[str, Any]", command: list[str], container: "Container | Joining | None" = None
+) -> int:
+    """Run a command as the options say, and tell what happened; the exit status is its own."""
     timeout = parse_duration(values["timeout"], what="timeout") if "timeout" in values else None
     kill_after = parse_duration(values.get("kill_after", 5.0), what="kill-after")
     outputs = [] if values.get("explain") else _outputs(values)
@@ -54,7 +64,9 @@ def main(values: "dict[str, Any]", command: list[str]) -> int:
             command,
             cwd=values.get("chdir"),
             env=environment(values.get("env", ()), bool(values.get("clear_env"))),
-            close_fds=False,  # what the shell opened for the command is the command's
+            # What the shell opened for the command is the command's, but not that of a container.
+            close_fds=container is not None,
+            container=container,
             **{name: values[name] for name in _SPEC if name in values},
         )
         if values.get("explain"):
@@ -107,10 +119,10 @@ def _run(
         _tell(f"started pid {process.pid}: {' '.join(spec.args)}")
 
     def at_pause() -> None:
-        memory = process.cgroup.memory
         _tell(
             "paused: the program is at its limit; "
-            f"{memory.HOW_TO_RESUME.format(memory.directory.path)}, or end it: kill {os.getpid()}"
+            f"climits set {process.cgroup.path} memory.max=SIZE gives it more and lets it go on; "
+            f"or end it: kill {os.getpid()}"
         )
 
     return process.run_to_end(

@@ -34,7 +34,7 @@ __all__ = ["ANYWHERE", "EPILOG", "OPTIONS", "USAGE", "main"]
 
 def main(values: "dict[str, Any]", words: list[str]) -> int:
     """Set each."""
-    wishes: dict[str, str] = {}
+    wishes: dict[str, str | int] = {}
     for word in words[1:]:
         name, equals, value = word.partition("=")
         if not equals or not name:

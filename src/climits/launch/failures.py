@@ -46,9 +46,10 @@ def explain(plan: Plan, e: OSError) -> LaunchError:
 def _explain_exec(plan: Plan, command: str, number: int, cause: str) -> LaunchError:
     text = f"cannot start {command}: {cause}"
     if number == errno.ENOENT or number == errno.ENOTDIR:
-        file = next((path for path in plan.paths if os.path.lexists(path)), None)
+        root = os.fsencode(plan.root)
+        file = next((root + path for path in plan.paths if os.path.lexists(root + path)), None)
         if file is not None:
-            interpreter = _interpreter(file)
+            interpreter = _interpreter(file, root)
             if interpreter:
                 return CommandNotExecutableError(
                     f"cannot start {command}: no such interpreter: {interpreter}",
@@ -66,6 +67,8 @@ def _explain_exec(plan: Plan, command: str, number: int, cause: str) -> LaunchEr
         hint = "check the spelling and PATH"
         if "/" in command:
             hint = "check the path; it is looked up in the working directory"
+        if root:
+            hint = f"it is looked up in the rootfs {plan.root}"
         return CommandNotFoundError(
             f"cannot start {command}: command not found", path=command, errno=number, hint=hint
         )
@@ -84,7 +87,7 @@ def _explain_exec(plan: Plan, command: str, number: int, cause: str) -> LaunchEr
     return LaunchError(text, path=command, errno=number)
 
 
-def _interpreter(file: bytes) -> "str | None":
+def _interpreter(file: bytes, root: bytes) -> "str | None":
     """The interpreter of a script's first line, if it names one that is not there."""
     try:
         with open(file, "rb") as script:
@@ -92,7 +95,7 @@ def _interpreter(file: bytes) -> "str | None":
     except OSError:
         return None
     name = line[2:].strip(b" \t").replace(b"\t", b" ").partition(b" ")[0]
-    if line[:2] == b"#!" and name and not os.path.exists(name):
+    if line[:2] == b"#!" and name and not os.path.exists(root + name):
         # A carriage return before the newline is the usual reason: show it.
         return repr(os.fsdecode(name))[1:-1]
     return None

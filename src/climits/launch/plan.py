@@ -20,6 +20,7 @@ RLIMIT_NOFILE = 7
 F_DUPFD_CLOEXEC = 1030
 F_SETFD = 2
 AT_FDCWD = -100
+TIOCSPGRP = 0x5410
 SIGKILL = 9
 
 
@@ -67,6 +68,7 @@ class Plan:
         cgroup: descriptor of the v2 cgroup to be born in, or None.
         cgroup_purpose: what that cgroup is called.
         sigmask: the program's signal mask, bit N-1 for signal N; -1: the caller's.
+        root: the directory that is the program's root, as seen from here; "" is ours.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Plan:
         self.clone_flags = 0
         self.cgroup: NamedFd | None = None
         self.sigmask = -1
+        self.root = ""
 
     def call(
         self, call: str, *args: "Arg", purpose: str = "", expect: "int | None" = None
@@ -114,13 +117,13 @@ class Plan:
             else:
                 self.call("dup3", source, target, 0, purpose="set up standard input and output")
 
-    def close_others(self, keep: "Sequence[int]") -> None:
-        """Close every descriptor above 2 but those in `keep`."""
-        if not keep:
+    def close_others(self, keep: "Sequence[int]", until_exec: "Sequence[int]" = ()) -> None:
+        """Close every descriptor above 2 but those in `keep`, and some that exec closes."""
+        if not keep and not until_exec:
             self.call("close_range", 3, LAST_FD, 0, purpose="close descriptors")
             return
         first = 3
-        for fd in (*sorted({fd for fd in keep if fd > 2}), LAST_FD + 1):
+        for fd in (*sorted({fd for fd in (*keep, *until_exec) if fd > 2}), LAST_FD + 1):
             if fd > first:
                 self.call("close_range", first, fd - 1, 0, purpose="close descriptors")
             first = fd + 1
@@ -133,8 +136,12 @@ class Plan:
 
     def limit_files(self, soft: int, hard: int) -> None:
         """Set RLIMIT_NOFILE: descriptors at most."""
+        self.limit(RLIMIT_NOFILE, soft, hard, "limit open files")
+
+    def limit(self, resource: int, soft: int, hard: int, purpose: str = "set limits") -> None:
+        """Set one of setrlimit's limits."""
         pair = soft.to_bytes(8, sys.byteorder) + hard.to_bytes(8, sys.byteorder)
-        self.call("prlimit64", 0, RLIMIT_NOFILE, pair, None, purpose="limit open files")
+        self.call("prlimit64", 0, resource, pair, None, purpose=purpose)
 
     def nice(self, value: int) -> None:
         """Set the scheduling priority, -20 to 19."""
@@ -162,6 +169,17 @@ class Plan:
         purpose = "die with climits"
         self.call("prctl", PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0, purpose=purpose)
         self.call("getppid", purpose=purpose, expect=parent)
+
+    def take_terminal(self, pid: int) -> None:
+        """Lead a process group of its own, and have standard input's terminal serve that one.
+
+        Args:
+            pid: its own process id, as it sees it itself.
+        """
+        purpose = "take the terminal"
+        self.call("setpgid", 0, 0, purpose=purpose)
+        # Every signal is blocked here, SIGTTOU too: the terminal lets those have their way.
+        self.call("ioctl", 0, TIOCSPGRP, pid.to_bytes(4, sys.byteorder), purpose=purpose)
 
     def chdir(self, directory: str) -> None:
         """Change the working directory."""

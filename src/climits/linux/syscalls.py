@@ -2,7 +2,7 @@
 
 Importing ctypes costs 1.1 ms, so this is loaded by those who wait for events and by nobody else.
 
-Source: timerfd_create(2), inotify(7).
+Source: timerfd_create(2), inotify(7), setns(2).
 """
 
 import ctypes
@@ -49,3 +49,8 @@ def inotify_init() -> int:
 def inotify_add_watch(fd: int, path: bytes, mask: int) -> int:
     """Watch a path; returns the number of the watch."""
     return _call(_libc.inotify_add_watch, fd, path, ctypes.c_uint32(mask))
+
+
+def setns(fd: int, flags: int) -> None:
+    """Join a namespace, or those of a pidfd that the flags name."""
+    _call(_libc.setns, fd, flags)

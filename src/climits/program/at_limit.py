@@ -23,18 +23,7 @@ def at_oom(process: "Process", event: int) -> None:
     memory = process.cgroup.memory
     memory.drain_oom(event)
     if process.spec.on_oom == "pause":
-        stuck = memory.is_stuck()
-        if process.paused and not memory.can_pause_on_oom and not memory.was_paused():
-            process.paused = False  # somebody else has let it go on
-        if stuck and not process.paused:
-            if not memory.can_pause_on_oom:  # then the kernel does not do it for us
-                process.cgroup.freezer.start_freezing()
-                memory.mark_paused(True)
-            process.paused = True
-            if process.on_pause:
-                process.on_pause()
-        elif not stuck and memory.can_pause_on_oom:
-            process.paused = False  # somebody else has given it more
+        _pause(process)
         return
     settled = time.monotonic() + _SETTLES
     before = (process.before.oom_kill or 0) if process.before else 0
@@ -45,10 +34,38 @@ def at_oom(process: "Process", event: int) -> None:
         time.sleep(_RECHECK)
 
 
+def _pause(process: "Process") -> None:
+    """Let the program sleep at its limit, or see that somebody else has let it go on."""
+    memory, freezer = process.cgroup.memory, process.cgroup.freezer
+    stuck = memory.is_stuck()
+    if memory.can_pause_on_oom:  # the kernel does it, and ends it when there is more memory
+        begins, process.paused = stuck and not process.paused, stuck
+    else:
+        if process.paused and not freezer.is_asked():
+            process.paused = False
+        begins = stuck and not process.paused
+        if begins:
+            # In this order: whoever raises the limit meanwhile finds the mark, or we see the room.
+            memory.mark_paused(True)
+            freezer.start_freezing()
+            if not memory.is_stuck():
+                freezer.thaw()
+                memory.mark_paused(False)
+                return
+            process.paused = True
+    if begins and process.on_pause:
+        process.on_pause()
+
+
 def set_limits(process: "Process", force: bool, limits: "LimitOptions") -> None:
     """Change limits of a program, and let it go on if it was paused and now has the memory to."""
     pauses = process.spec.on_oom == "pause"
     wish = make_limits(new=False, on_oom="pause" if pauses else "kill", **limits)
     process.cgroup.set_limits(wish, force=force)
-    if process.paused and (process.cgroup.memory.can_pause_on_oom or process.cgroup.go_on()):
-        process.paused = False  # if that is not enough, the kernel tells again
+    memory = process.cgroup.memory if process.paused else None
+    if memory and memory.can_pause_on_oom:
+        process.paused = False  # the kernel has woken it; if that is not enough, it tells again
+    elif memory and not memory.is_stuck():
+        process.cgroup.thaw()
+        memory.mark_paused(False)
+        process.paused = False

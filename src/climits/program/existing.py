@@ -21,13 +21,16 @@ def use_existing(spec: Spec) -> Cgroup:
     parts: list[Part] = []
     missing = []
     for hierarchy, controllers in spec.hierarchies:
-        if not controllers:  # for tracking only: ours alone, so that only ours is killed
+        if not controllers and not spec.joins:
+            # For tracking only: ours alone, so that only ours is killed.
             missing.append((hierarchy, controllers))
             continue
         try:
             directory = Directory(hierarchy.directory_path(spec.root))
             parts.append(Part(hierarchy, directory, made=False))
         except CgroupGoneError as e:
+            if not controllers:
+                continue  # nothing tracks the container there
             e.hint = "make it first, or leave root out to have one made"
             raise
     if missing:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..cgroup.limits import LimitOptions
     from ..cgroup.triggers import Trigger
     from ..records import MemoryEvents, MemoryUsage, Result
+    from .inside import Surroundings
     from .pipes import Pipes, Pump
     from .spec import Options, StrPath
 
@@ -92,7 +93,7 @@ class Process:
         self.owner = os.getpid()
         self.returncode: int | None = None
         self.result: Result | None = None
-        self.pidfd = self.oom_fd = -1
+        self.pidfd = self.oom_fd = self.status_fd = -1
         self.timed_out = self.stopped = self.paused = False
         self._status: int | None = None
         self.on_pause: Callable[[], None] | None = None
@@ -153,16 +154,25 @@ class Process:
         return group
 
     def _launch(self, sigmask: int) -> None:
-        spec = self.spec
-        if spec.on_oom == "pause" or (spec.on_oom == "kill-group" and not kernel_kills_group()):
+        on_oom = self.spec.on_oom
+        if on_oom == "pause" or (on_oom == "kill-group" and not kernel_kills_group()):
             self.oom_fd = self.cgroup.memory.watch_oom()
-        plan = spec.plan(
+        if self.spec.container is None:
+            return self.spawn(sigmask)
+        from .inside import spawn_inside
+
+        return spawn_inside(self, self.spec.container, sigmask)
+
+    def spawn(self, sigmask: int, cage: "Surroundings | None" = None) -> None:
+        """Start it: a step of the constructor's."""
+        plan = self.spec.plan(
             self.cgroup.parts,
             self.pipes.child if self.pipes else (None, None, None),
             # The kernel's "parent" is the thread.  One that is not the main thread may end long
             # before the program: then the mark on the cgroup alone watches over it.
             die_with_parent=_thread.get_native_id() == os.getpid(),
             sigmask=sigmask,
+            cage=cage,
         )
         self.started = time.time()
         self.booted = time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -398,7 +408,7 @@ class Process:
             # A Ctrl+C between two steps brings us here again: so the status is kept before the
             # program is reaped, and all but the last step may be done twice.
             if self._status is None:
-                self._status = _ending().read_status(self.pidfd)
+                self._status = _ending().read_status(self.pidfd, self.status_fd)
                 self._t1 = time.monotonic()
             try:
                 os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
@@ -422,11 +432,14 @@ class Process:
         assert self._status is not None
         self.returncode = os.waitstatus_to_exitcode(self._status)
         self._close_oom()
-        fd, self.pidfd = self.pidfd, -1
-        os.close(fd)
+        fds, self.pidfd = {self.pidfd, self.status_fd} - {-1}, -1
+        for fd in fds:
+            os.close(fd)
         _ending().forget(self)
 
     def _remove_cgroup(self) -> None:
+        if self.spec.on_oom == "pause":
+            self.cgroup.memory.mark_paused(None)  # it may stay, or be used again
         if self.spec.keep:
             self.cgroup.keep()
         # What was read a moment ago is there, and no other of its name.

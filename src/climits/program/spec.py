@@ -8,6 +8,7 @@ from ..cgroup.limits import make_limits
 from ..cgroup.placement import check_name, check_path
 from ..errors import InvalidValueError
 from ..launch.plan import NamedFd, Plan, candidates
+from .identity import identity
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from typing import Any, TypedDict
 
     from ..cgroup.placement import Part
+    from .container import Container
+    from .inside import Surroundings
+    from .joining import Joining
 
     Size = str | int | float
     StrPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
         As in subprocess: stdin, stdout, stderr, text, encoding, errors, env, cwd, user, group,
         extra_groups, start_new_session, process_group, pass_fds, close_fds.
 
-        Besides: nice, oom_score_adj.
+        Besides: nice, oom_score_adj, container (a climits.Container, for namespaces around it).
         """
 
         memory: Size | None
@@ -65,6 +69,7 @@ if TYPE_CHECKING:
         process_group: int | None
         pass_fds: Sequence[int]
         close_fds: bool
+        container: Container | Joining | None
 
 
 #: Stalled 200 ms of 2 s: systemd's default, and what software that knows the protocol expects.
@@ -86,6 +91,8 @@ class Spec:
         on_oom: kill, kill-group or pause.
         open_files: (soft, hard) RLIMIT_NOFILE of the program; None: as ours.
         tells_pressure: the program is told where it can watch its own memory pressure.
+        container: the namespaces around it, or None.
+        joins: they are those of a container that runs.
     """
 
     open_files: "tuple[int, int] | None" = None
@@ -126,6 +133,7 @@ class Spec:
         process_group: "int | None" = None,
         pass_fds: "Sequence[int]" = (),
         close_fds: bool = True,
+        container: "Container | Joining | None" = None,
     ) -> None:
         if not isinstance(args, (list, tuple)):
             args = [args] if isinstance(args, (str, bytes, os.PathLike)) else list(args)
@@ -159,7 +167,9 @@ class Spec:
                     value=key,
                 )
         self.cwd = None if cwd is None else os.fsdecode(cwd)
-        self.uid, self.gid, self.groups = _identity(user, group, extra_groups)
+        self.uid, self.gid, self.groups = identity(
+            user, group, extra_groups, getattr(container, "rootfs", None)
+        )
         self.nice, self.oom_score_adj = nice, oom_score_adj
         if nice is not None:
             _check_range(nice, -20, 19, "nice")
@@ -167,6 +177,10 @@ class Spec:
             _check_range(oom_score_adj, -1000, 1000, "oom_score_adj")
         self.start_new_session, self.process_group = start_new_session, process_group
         self.pass_fds, self.close_fds = tuple(pass_fds), close_fds
+        self.container = container
+        self.joins = container is not None and container.runs
+        if container is not None:
+            container.check()
 
     @property
     def has_text(self) -> bool:
@@ -189,6 +203,7 @@ class Spec:
         *,
         die_with_parent: bool,
         sigmask: int = -1,
+        cage: "Surroundings | None" = None,
     ) -> Plan:
         """The child's life until exec.
 
@@ -197,6 +212,7 @@ class Spec:
             stdio: descriptors for its 0, 1 and 2; None leaves one as it is.
             die_with_parent: SIGKILL when the launching thread ends.
             sigmask: the program's, bit N-1 for signal N; -1: the caller's.
+            cage: of its container, where it has one.
         """
         if self.env is None:
             envp = _environment()
@@ -207,7 +223,8 @@ class Spec:
             search = self.env.get("PATH")
         if self.tells_pressure:
             envp = [e for e in envp if not e.startswith(b"MEMORY_PRESSURE_W")]
-            envp += pressure_protocol(parts)
+            # In a container the path means nothing: its view of the cgroups is another.
+            envp += pressure_protocol(() if cage else parts)
         argv = [os.fsencode(arg) for arg in self.args]
         plan = Plan(argv, envp, candidates(self.args[0], search))
         plan.sigmask = sigmask
@@ -224,7 +241,7 @@ class Spec:
         if stdio != (None, None, None):
             plan.stdio(*stdio)
         if self.close_fds:
-            plan.close_others(self.pass_fds)
+            plan.close_others(self.pass_fds, cage.descriptors if cage else ())
         else:
             plan.inherit(self.pass_fds)
         if self.open_files is not None:
@@ -233,12 +250,17 @@ class Spec:
             plan.nice(self.nice)
         if self.oom_score_adj is not None:
             plan.oom_score_adj(self.oom_score_adj)
+        if cage:
+            cage.enter(plan)
         if self.uid is not None or self.gid is not None or self.groups is not None:
             plan.become(self.uid, self.gid, self.groups)
         if die_with_parent:  # after become, which clears it
-            plan.die_with_parent(os.getpid())
+            # From a pid namespace of its own it cannot see us: we are 0 there.
+            plan.die_with_parent(0 if cage and cage.hides_parent else os.getpid())
         if self.cwd is not None:
             plan.chdir(self.cwd)
+        if cage:
+            cage.give_up(plan)
         return plan
 
 
@@ -268,58 +290,3 @@ def pressure_protocol(parts: "Sequence[Part]") -> list[bytes]:
 def _check_range(value: "int | None", low: int, high: int, what: str) -> None:
     if value is not None and not low <= value <= high:
         raise InvalidValueError(f"{what}: {value}: must be {low} to {high}", value=value)
-
-
-def _identity(
-    user: "str | int | None", group: "str | int | None", extra: "Sequence[str | int] | None"
-) -> "tuple[int | None, int | None, list[int] | None]":
-    """(uid, gid, supplementary groups) to become; None leaves one as it is."""
-    if user is None and group is None and extra is None:
-        return None, None, None
-    uid = gid = None
-    groups: list[int] | None = None
-    if user is not None:
-        import pwd
-
-        try:
-            entry = pwd.getpwuid(int(user)) if _is_number(user) else pwd.getpwnam(str(user))
-            uid, gid = entry.pw_uid, entry.pw_gid
-            groups = os.getgrouplist(entry.pw_name, gid)
-        except KeyError:
-            if not _is_number(user):
-                raise InvalidValueError(
-                    f"user: {user}: no such user", value=user, hint="write a user name or a number"
-                ) from None
-            if group is None:
-                raise InvalidValueError(
-                    f"user: {user}: no such user, so its group is not known",
-                    value=user,
-                    hint="give a group too",
-                ) from None
-            uid, groups = int(user), []
-    if group is not None:
-        gid = _gid(group)
-        if groups is None:
-            groups = []
-    if extra is not None:
-        groups = [_gid(g) for g in extra]
-    if os.geteuid() != 0 and uid in (None, os.geteuid()) and gid in (None, os.getegid()):
-        groups = None  # becoming who we are needs no right, setgroups would
-    return uid, gid, groups
-
-
-def _gid(group: "str | int") -> int:
-    if _is_number(group):
-        return int(group)
-    import grp
-
-    try:
-        return grp.getgrnam(str(group)).gr_gid
-    except KeyError:
-        raise InvalidValueError(
-            f"group: {group}: no such group", value=group, hint="write a group name or a number"
-        ) from None
-
-
-def _is_number(text: "str | int") -> bool:
-    return isinstance(text, int) or (text.isascii() and text.isdigit())

@@ -48,7 +48,8 @@ class ProgramConfig(Record):
     Attributes:
         name: of the program, and of its cgroup.
         options: keyword arguments for Spec: limits, user, directory and so on; ``env``, the whole
-            environment, only where the file says something about it.
+            environment, only where the file says something about it; ``container``, a dict of
+            keyword arguments for Container, only where it has one.
         command: the program and its arguments.
         policy: when it is started again.
         alarms: of Alarm, may be empty.

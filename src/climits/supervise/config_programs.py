@@ -3,6 +3,7 @@
 import os
 
 from ..cgroup.placement import check_name
+from ..errors import InvalidValueError
 from ..units import UNLIMITED
 from . import config_values as values
 from .config import LogConfig, ProgramConfig
@@ -44,6 +45,7 @@ def read_programs(tables: Tables, content: "dict[str, Any]", folder: str) -> lis
     if not content.get("program"):
         tables.report(("program",), "no program", "add [program.NAME]")
     _check_logs(programs)
+    _check_overlays(programs)
     return [programs[name].record() for name in _start_order(programs)]
 
 
@@ -96,6 +98,7 @@ class _Program:
         name: of the program.
         logs: LogConfig of its stdout and stderr, where they go to files of their own.
         depends_on: names of programs, which need not exist.
+        container: keyword arguments of Container, or None.
     """
 
     def __init__(self, shared: _Shared, name: str, table: "Any") -> None:
@@ -110,6 +113,7 @@ class _Program:
                 self._values[key] = {**behind, **before}
         self.depends_on: list[str] = self._values.get("depends_on", [])
         self.logs = {stream: log for stream in _STREAMS if (log := self._log(stream))}
+        self.container = self._container()
         if isinstance(table, dict):
             self._check()
 
@@ -141,6 +145,32 @@ class _Program:
             self.report(stream, f"{path}: a directory", "name the file in it")
         return LogConfig(**{**found, "path": path})
 
+    def _container(self) -> "dict[str, Any] | None":
+        found = self._values.get("container")
+        if not isinstance(found, dict):
+            return None
+        if isinstance(behind := self._shared.defaults.get("container"), dict):
+            found = {**behind, **found}
+        from .config_container import resolve
+
+        raw = [table.get("container") for table in (self._raw, self._shared.raw)]
+        given = {key for table in raw if isinstance(table, dict) for key in table}
+        options, problems = resolve(found, given, self.name, self._shared.absolute)
+        for key, index, text, hint in problems:
+            self.report_container(key, text, hint, index)
+        return options
+
+    def report_container(
+        self, key: str, text: str, hint: "str | None" = None, index: "int | None" = None
+    ) -> None:
+        """A problem with a key of the container, in its own table or in that of the defaults."""
+        own = self._raw.get("container")
+        is_own = isinstance(own, dict) and key in own
+        where: Where = ("program", self.name) if is_own else ("defaults",)
+        rest: Where = ("container", key) if index is None else ("container", key, index)
+        name = dotted(("program", self.name, *rest))
+        self._shared.tables.report((*where, *rest), f"{name}: {text}", hint)
+
     def _check(self) -> None:
         """What one value says about another."""
         found = self._values
@@ -148,14 +178,36 @@ class _Program:
             where = ("program", self.name)
             self._shared.tables.report(where, f"{dotted(where)}: no command", 'add command = "..."')
         self._check_growth()
-        user = found.get("user")
-        if isinstance(user, int) and not self._is_given("group") and not _is_user(user):
-            self.report("user", f"{user}: no such user, so its group is not known", "add group")
+        if (
+            self.container
+            and "rootfs" in self.container
+            and not found.get("cwd", "/").startswith("/")
+        ):
+            self.report("cwd", f"{found['cwd']}: not absolute", "it is a path inside the rootfs")
+        self._check_accounts()
         if (
             "restart_delay_max" in found
             and found.get("restart_delay", 0) > found["restart_delay_max"]
         ):
             self.report("restart_delay_max", "less than restart_delay")
+
+    def _check_accounts(self) -> None:
+        """Whether user and group exist, in the container's root where it has one."""
+        found, root = self._values, (self.container or {}).get("rootfs")
+        if "user" not in found and "group" not in found:
+            return
+        from ..program.identity import identity
+
+        user, group = found.get("user"), found.get("group")
+        given = 0 if self._is_given("group") else None  # which one does not matter to the user
+        for key, who, its in (("user", user, given), ("group", None, group)):
+            try:
+                if key in found:
+                    identity(who, its, None, root)
+            except InvalidValueError as e:
+                self.report(key, e.text.partition(": ")[2], e.hint)
+            except UnicodeEncodeError:
+                self.report(key, f"{values.shown(found[key])}: not a name")
 
     def _check_growth(self) -> None:
         found = self._values
@@ -182,6 +234,8 @@ class _Program:
         clear = found.get("clear_env", False)
         if clear or found["env"]:
             options["env"] = self._shared.environment(found["env"], clear=clear)
+        if self.container is not None:
+            options["container"] = self.container
         rules = {key: found[key] for key in values.POLICY if key in found}
         if rules.get("restart_delay", 0) > Policy.restart_delay_max:
             rules.setdefault("restart_delay_max", rules["restart_delay"])
@@ -203,16 +257,6 @@ class _Program:
         )
 
 
-def _is_user(number: int) -> bool:
-    import pwd
-
-    try:
-        pwd.getpwuid(number)
-    except KeyError:
-        return False
-    return True
-
-
 def _check_logs(programs: dict[str, _Program]) -> None:
     """No two logs may go into one file, nor one to where another's rotated files go."""
     owners: dict[str, tuple[_Program, str, LogConfig]] = {}
@@ -232,6 +276,16 @@ def _check_logs(programs: dict[str, _Program]) -> None:
         if path in owners and _is_rotated(number, owners[path][2].keep):
             owner = f"{owners[path][0].name}'s {owners[path][1]}"
             program.report(stream, f"{log.path}: {owner} is rotated to there")
+
+
+def _check_overlays(programs: dict[str, _Program]) -> None:
+    """No two programs may write into one directory of an overlay: the kernel forbids it."""
+    owners: dict[str, str] = {}
+    for name, program in programs.items():
+        path = (program.container or {}).get("overlay_dir")
+        if path is not None and owners.setdefault(path, name) != name:
+            hint = "{name} in a path stands for the program's name"
+            program.report_container("overlay_dir", f"{path}: {owners[path]}'s is the same", hint)
 
 
 def _rotates(path: str) -> bool:

@@ -90,6 +90,8 @@ class Tables:
                 found[key] = self._alarms(value, here)
             elif key in ("stdout", "stderr"):
                 found[key] = self._log(value, here)
+            elif key == "container":
+                found[key] = self._container(value, here)
             else:
                 known = [k for k in (*values.KEYS, *values.TABLES) if k not in table]
                 self.unknown(here, known, "the reference, climits.toml.md, lists all keys")
@@ -137,13 +139,25 @@ class Tables:
                 return value
             path = self.value(values.text, value, where)
             return {"path": path} if path else {}
+        return self._keys(value, where, values.LOG_KEYS, "a log")
+
+    def _container(self, value: "Any", where: "Where") -> "dict[str, Any] | bool":
+        """The keys of a container's table; False for none, whatever the defaults say."""
+        from .config_container import KEYS
+
+        return value is not False and self._keys(value, where, KEYS, "a container")
+
+    def _keys(
+        self, value: "Any", where: "Where", readers: "dict[str, values.Reader]", what: str
+    ) -> "dict[str, Any]":
+        """What the keys of a table mean; those with problems are left out."""
         found = {}
         for key, item in self.items(value, where):
             here = (*where, key)
-            if key not in values.LOG_KEYS:
-                self.unknown(here, values.LOG_KEYS, f"a log has {', '.join(values.LOG_KEYS)}")
+            if key not in readers:
+                self.unknown(here, readers, f"{what} has {', '.join(readers)}")
                 continue
-            meaning = self.value(values.LOG_KEYS[key], item, here)
+            meaning = self.value(readers[key], item, here)
             if meaning is not None:
                 found[key] = meaning
         return found

@@ -150,30 +150,20 @@ def _limit(key: str, check_type: "Reader") -> "Reader":
 
 
 def _account(kind: str) -> "Reader":
-    """A reader of a user or group: its number, or a name that exists here."""
+    """A reader of a user or group: its number, or a name, which need not exist."""
 
     def read(value: "Any", what: str) -> "str | int":
-        if _is_number(value):
-            return int(value)
-        import grp
-        import pwd
-
-        name = str(value) if isinstance(value, int) else text(value, what)
-        try:
-            (pwd.getpwnam if kind == "user" else grp.getgrnam)(name)
-        except (KeyError, UnicodeEncodeError):
-            hint = f"write a {kind} name or a number"
-            raise bad(what, value, f"no such {kind}", hint) from None
-        return name
+        if isinstance(value, int) and not isinstance(value, bool):
+            number = value
+        elif text(value, what).isascii() and value.isdigit():
+            number = int(value[:11])
+        else:
+            return str(value)
+        if not 0 <= number < 2**32 - 1:
+            raise bad(what, value, f"no such {kind}", f"write a {kind} name or a number")
+        return number
 
     return read
-
-
-def _is_number(value: "Any") -> bool:
-    """Whether it is a user's or group's number, as a number or as text."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 11:
-        value = int(value)
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32 - 1
 
 
 # ---- policy --------------------------------------------------------------------------------
@@ -320,4 +310,4 @@ LOG_KEYS: "dict[str, Reader]" = {
     "keep": integer(0, _MOST_KEPT),
 }
 
-TABLES = ("env", "alarm", "stdout", "stderr")
+TABLES = ("env", "alarm", "stdout", "stderr", "container")

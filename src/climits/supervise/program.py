@@ -149,6 +149,10 @@ class Program:
         options = dict(self.config.options)
         if self.memory is not None:
             options["memory"] = self.memory
+        if "container" in options:
+            from ..program.container import Container
+
+            options["container"] = Container(**options["container"])
         if self.supervisor.many:
             options.setdefault("name", self.config.name)
             options["start_new_session"] = True

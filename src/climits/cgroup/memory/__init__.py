@@ -36,9 +36,6 @@ class Memory:
     #: What poll(2) reports on a descriptor of watch_oom: POLLIN, or POLLPRI.
     OOM_MASK = 1
 
-    #: How a person lets a paused program go on.
-    HOW_TO_RESUME = ""
-
     #: What a cgroup has that nobody has touched.
     UNTOUCHED = MemoryLimits(max=UNLIMITED, swap_max=UNLIMITED)
 
@@ -186,13 +183,15 @@ class Memory:
     def _reclaim(self, size: int) -> None:
         """Try to give `size` bytes back: what can be reclaimed does not stand in a limit's way."""
 
-    def _too_low(self, limit: "Limit", current: int) -> LimitTooLowError:
+    def _too_low(
+        self, limit: "Limit", current: int, way_out: str = "choose a higher limit, or force it"
+    ) -> LimitTooLowError:
         return LimitTooLowError(
             f"{self.directory.path}: cannot lower the limit to {format_size(limit)}: "
             f"{format_size(current)} is in use and cannot be reclaimed",
             path=self.directory.path,
             value=limit,
-            hint="free memory in the program first, choose a higher limit, or force it",
+            hint=f"free memory in the program first, {way_out}",
         )
 
     # -- the properties ----------------------------------------------------------------------

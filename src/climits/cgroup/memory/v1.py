@@ -35,7 +35,6 @@ class MemoryV1(Memory):
     """limit_in_bytes, memsw, soft limit, swappiness, oom_control."""
 
     can_pause_on_oom = True
-    HOW_TO_RESUME = "raise memory.memsw.limit_in_bytes and then memory.limit_in_bytes in {}"
 
     def limits(self) -> MemoryLimits:
         limit, swap = _max_and_swap(*self.directory.read_many(_LIMITS))
@@ -190,7 +189,8 @@ class MemoryV1(Memory):
             for file, text, _ in self.writes(undo, self.limits()):
                 self.directory.write(file, text)
             total = self.directory.read_optional("memory.memsw.usage_in_bytes")
-            raise self._too_low(wish.max, int(total) if total else self.current()) from None
+            used = int(total) if total else self.current()
+            raise self._too_low(wish.max, used, "or choose a higher limit") from None
 
 
 def _usage(

@@ -41,7 +41,6 @@ class MemoryV2(Memory):
     """memory.max, high, low, min, swap.max, oom.group."""
 
     OOM_MASK = 2
-    HOW_TO_RESUME = "raise memory.max and memory.high in {}, then write 0 to its cgroup.freeze"
 
     def limits(self) -> MemoryLimits:
         limit, swap, high, low, least, group = self.directory.read_many(
@@ -160,6 +159,8 @@ class MemoryV2(Memory):
         if armed and wish.max is not None and wish.high is None:
             # Whoever raises the limit moves the mark at which the program is paused with it.
             wish = wish.replace(oom_pause=True)
+        if wish.oom_pause and wish.max == UNLIMITED and not untouched:
+            wish = wish.replace(oom_pause=None, high=UNLIMITED)  # nothing to pause at
         super().set(wish, force=force, untouched=untouched)
         if wish.oom_pause and not armed:
             self.mark_paused(False)

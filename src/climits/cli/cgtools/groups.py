@@ -184,7 +184,7 @@ def make(hierarchy: Hierarchy, path: str, controllers: tuple[str, ...]) -> "list
             here += f"/{component}"
             directory = hierarchy.directory_path(here)
             if not os.path.isdir(directory):
-                placement.check_name(component, what="cgroup")
+                placement.check_component(component, what="cgroup")
                 try:
                     files.make(directory)
                 except CgroupExistsError:

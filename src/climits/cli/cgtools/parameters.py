@@ -90,7 +90,7 @@ class Place:
             return
         error.hint = _HINTS.get((name, error.errno or 0))
         if error.hint is None:
-            from ...cgroup.params import likely_cause
+            from ...cgroup.causes import likely_cause
             from ...cgroup.placement import Part
 
             part = Part(self.hierarchy, self.directory, made=False)

@@ -1,0 +1,106 @@
+"""Users and groups by name, of the host or of a container's root."""
+
+import os
+
+from ..errors import InvalidValueError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def identity(
+    user: "str | int | None",
+    group: "str | int | None",
+    extra: "Sequence[str | int] | None",
+    root: "str | None" = None,
+) -> "tuple[int | None, int | None, list[int] | None]":
+    """(uid, gid, supplementary groups) to become; None leaves one as it is.
+
+    Args:
+        user, group, extra: names or numbers.
+        root: the directory whose etc/passwd and etc/group count; None: the host's users.
+
+    Raises:
+        InvalidValueError: no such user or group.
+    """
+    if user is None and group is None and extra is None:
+        return None, None, None
+    uid = gid = None
+    groups: list[int] | None = None
+    if user is not None:
+        found = _user(user, root)
+        if found:
+            uid, gid, groups = found
+        elif not _is_number(user):
+            raise InvalidValueError(
+                f"user: {user}: no such user", value=user, hint="write a user name or a number"
+            )
+        elif group is None:
+            raise InvalidValueError(
+                f"user: {user}: no such user, so its group is not known",
+                value=user,
+                hint="give a group too",
+            )
+        else:
+            uid, groups = int(user), []
+    if group is not None:
+        gid = _gid(group, root)
+        if groups is None:
+            groups = []
+    if extra is not None:
+        groups = [_gid(g, root) for g in extra]
+    if os.geteuid() != 0 and uid in (None, os.geteuid()) and gid in (None, os.getegid()):
+        groups = None  # becoming who we are needs no right, setgroups would
+    return uid, gid, groups
+
+
+def _user(user: "str | int", root: "str | None") -> "tuple[int, int, list[int]] | None":
+    """(uid, gid, groups) of a user that is known."""
+    if root is not None:
+        key, place = (str(int(user)), 2) if _is_number(user) else (str(user), 0)
+        for row in _rows(f"{root}/etc/passwd"):
+            if len(row) > 3 and row[place] == key and row[2].isdigit() and row[3].isdigit():
+                gid = int(row[3])
+                members = (r for r in _rows(f"{root}/etc/group") if len(r) > 3 and r[2].isdigit())
+                more = [int(r[2]) for r in members if row[0] in r[3].split(",")]
+                return int(row[2]), gid, [gid, *more]
+        return None
+    import pwd
+
+    try:
+        entry = pwd.getpwuid(int(user)) if _is_number(user) else pwd.getpwnam(str(user))
+    except KeyError:
+        return None
+    return entry.pw_uid, entry.pw_gid, os.getgrouplist(entry.pw_name, entry.pw_gid)
+
+
+def _gid(group: "str | int", root: "str | None") -> int:
+    if _is_number(group):
+        return int(group)
+    if root is not None:
+        for row in _rows(f"{root}/etc/group"):
+            if len(row) > 2 and row[0] == group and row[2].isdigit():
+                return int(row[2])
+    else:
+        import grp
+
+        try:
+            return grp.getgrnam(str(group)).gr_gid
+        except KeyError:
+            pass
+    raise InvalidValueError(
+        f"group: {group}: no such group", value=group, hint="write a group name or a number"
+    )
+
+
+def _rows(path: str) -> list[list[str]]:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return [line.rstrip("\n").split(":") for line in file]
+    except OSError:
+        return []
+
+
+def _is_number(text: "str | int") -> bool:
+    return isinstance(text, int) or (text.isascii() and text.isdigit())

@@ -1,0 +1,144 @@
+"""Entering a container that runs: the same namespaces, cgroup and rights as its process 1."""
+
+import os
+
+from ..cgroup.find import find_cgroup
+from ..cgroup.removal import pids_below
+from ..errors import InvalidValueError, LaunchError
+from ..launch import capabilities
+from ..launch.joining import different, join, outer_user_namespace
+from ..launch.namespaces import flags_of
+from ..launch.plan import Plan
+from ..launch.seccomp import filter_calls
+from ..linux import proc
+from .seccomp_filter import filter_for
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..cgroup.group import Cgroup
+
+
+class Joining:
+    """What stands in the place of a Container for a program that joins one.
+
+    Attributes:
+        pid: of its process 1, as seen from here.
+        path: of its cgroup.
+        hides_parent, descriptors, status_fd: see Cage.
+    """
+
+    status_fd = -1
+    runs = True
+
+    def __init__(self, name: str) -> None:
+        """Find it.
+
+        Args:
+            name: what find_cgroup reads.
+
+        Raises:
+            CgroupGoneError: no such cgroup.
+            InvalidValueError: nothing in it lives in namespaces of its own.
+        """
+        group = find_cgroup(name)
+        self.path, self.pid = group.path, first_process(group)
+        group.close()
+        self.names = different(self.pid)
+        self.hides_parent = "pid" in self.names
+        self._filter = self._same_filter()
+        self.pidfd = os.pidfd_open(self.pid)
+        self._own_pids = -1
+
+    def _same_filter(self) -> "bytes | None":
+        """The default filter, where process 1 has one: its own cannot be read back.
+
+        Or a program inside could have the one that enters make the calls that it may not.
+        """
+        facts = proc.status(self.pid)
+        if facts.get("Seccomp") != "2" or proc.status(os.getpid()).get("Seccomp") == "2":
+            return None  # none, or what it has may be inherited from around us, as ours is
+        bounding = int(facts["CapBnd"], 16)
+        kept = frozenset(n for i, n in enumerate(capabilities.NAMES) if bounding >> i & 1)
+        return filter_for("default", kept, init=False)
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Those that must stay open until the exec."""
+        return (self.pidfd,)
+
+    def check(self) -> None:
+        """Nothing is left to look at."""
+
+    def __enter__(self) -> "Joining":
+        from ..linux.syscalls import setns
+
+        try:
+            if os.geteuid() != 0 and (outer := outer_user_namespace(self.pid)) is not None:
+                setns(outer, flags_of(("user",)))  # the rights over the others are there
+                os.close(outer)
+            if self.hides_parent:  # counts for children only, so it is done by their parent
+                self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+                setns(self.pidfd, flags_of(("pid",)))
+        except OSError as e:
+            raise LaunchError(
+                f"cannot enter {self.path}: {os.strerror(e.errno or 0).lower()}",
+                path=self.path,
+                errno=e.errno,
+                hint="it must be yours, or be root",
+            ) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        from ..linux.syscalls import setns
+
+        if self._own_pids >= 0:
+            setns(self._own_pids, flags_of(("pid",)))
+            os.close(self._own_pids)
+        os.close(self.pidfd)
+
+    def wait_for_start(self, pidfd: int) -> None:
+        """There is no process 1 of ours to wait for."""
+
+    def enter(self, plan: Plan) -> None:
+        """Add the steps."""
+        plan.root = f"/proc/{self.pid}/root"
+        join(plan, self.pidfd, self.names)
+        if "mnt" in self.names:
+            plan.call("chdir", b"/", purpose="change to /")
+        capabilities.outlive_user(plan)
+
+    def give_up(self, plan: Plan) -> None:
+        """Add the last steps: no more rights than its process 1 has."""
+        facts = proc.status(self.pid)
+        bounding = int(facts["CapBnd"], 16)
+        kept = [n for i, n in enumerate(capabilities.NAMES) if bounding >> i & 1]
+        if facts.get("NoNewPrivs") == "1":
+            capabilities.no_new_privileges(plan)
+        if self._filter:  # without the former it needs a capability that is about to go
+            filter_calls(plan, self._filter)
+        capabilities.keep_only(plan, kept)
+
+
+def first_process(group: "Cgroup") -> int:
+    """The process 1 of a container, or another that lives in namespaces of its own.
+
+    Raises:
+        InvalidValueError: there is none.
+    """
+    found = None
+    for pid in sorted(pids_below(group)):
+        try:
+            if not different(pid):
+                continue
+            if proc.status(pid).get("NSpid", "").split()[-1:] == ["1"]:
+                return pid
+        except OSError:
+            continue  # it has ended, or is not ours to look at
+        found = found or pid
+    if found is None:
+        raise InvalidValueError(
+            f"not a container that runs: {group.path}",
+            value=group.path,
+            hint="climits ps lists them; climits exec joins a cgroup alone",
+        )
+    return found

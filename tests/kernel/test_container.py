@@ -1,0 +1,644 @@
+"""Programs in containers, on whatever layout this is."""
+
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support import HERE, IN_VM, PATIENCE, PROGRAMS, our_cgroups, until
+
+import climits
+from climits.cgroup.layout import current
+from climits.cli.main import dispatch
+
+MIB = 1 << 20
+BUSYBOX = "/bin/busybox"
+USER = 65534
+#: Options of the program; the others are the container's.
+PROCESS = ("env", "timeout", "user", "group", "name")
+
+pytestmark = pytest.mark.skipif(
+    not os.path.exists(BUSYBOX), reason="needs a static busybox: apt-get install busybox-static"
+)
+
+
+@pytest.fixture(scope="session")
+def escape():
+    """Path of the program that tries to get out, linked statically."""
+    source, binary = HERE / "programs" / "escape.c", PROGRAMS / "escape"
+    if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
+        PROGRAMS.mkdir(exist_ok=True)
+        new = PROGRAMS / f"escape.{os.getpid()}"
+        subprocess.run(["gcc", "-O1", "-static", "-o", new, source], check=True)
+        new.rename(binary)
+    return str(binary)
+
+
+@pytest.fixture
+def rootfs(tmp_path, escape):
+    """A small system: busybox and the program that tries to get out."""
+    root = tmp_path / "root"
+    (root / "bin").mkdir(parents=True)
+    (root / "etc").mkdir()
+    shutil.copy(BUSYBOX, root / "bin/busybox")
+    shutil.copy(escape, root / "bin/escape")
+    for name in (
+        "sh",
+        "ls",
+        "cat",
+        "ps",
+        "id",
+        "touch",
+        "true",
+        "sleep",
+        "dd",
+        "hostname",
+        "mount",
+    ):
+        (root / "bin" / name).symlink_to("busybox")
+    # What an escape would find: a file that is outside, under a name that is not inside.
+    (tmp_path / "outside").write_text("here")
+    return root
+
+
+@pytest.fixture
+def inside():
+    """Run a command in a container: the result, with standard output and error as text."""
+
+    def run(*command, memory="50M", **options):
+        process = {k: options.pop(k) for k in PROCESS if k in options}
+        return climits.run(
+            list(command), memory=memory, container=climits.Container(**options),
+            capture_output=True, text=True, **process,
+        )  # fmt: skip
+
+    return run
+
+
+def mounts():
+    return Path("/proc/self/mountinfo").read_text()
+
+
+@pytest.fixture(autouse=True)
+def the_host_is_as_before():
+    """No mount and no host name of a container's is seen outside."""
+    before = mounts(), os.uname().nodename
+    yield
+    assert (mounts(), os.uname().nodename) == before
+
+
+# ---- what the tutorials show ---------------------------------------------------------------
+
+
+def test_a_shell_is_process_1_and_sees_only_its_own(inside):
+    result = inside("sh", "-c", "echo $$; ls -d /proc/[0-9]* | wc -l")
+    pid, processes = result.stdout.split()
+    assert pid == "1"
+    assert int(processes) <= 4  # the shell, ls, wc, and perhaps a subshell
+
+
+def test_its_host_name_is_its_own(inside):
+    result = inside("sh", "-c", "hostname climits-inside && hostname", init=False)
+    assert result.stdout == "climits-inside\n", result.stderr
+    assert os.uname().nodename != "climits-inside"
+    assert inside("hostname", hostname="box").stdout == "box\n"
+
+
+def test_every_namespace_is_new(inside):
+    kinds = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+    result = inside("sh", "-c", f"for n in {' '.join(kinds)}; do readlink /proc/$$/ns/$n; done")
+    ours = [os.readlink(f"/proc/self/ns/{kind}") for kind in kinds]
+    theirs = result.stdout.split()
+    assert len(theirs) == 7 and not set(ours) & set(theirs)
+
+
+@pytest.mark.parametrize("name", ["ipc", "net", "pid", "uts", "cgroup", "user"])
+def test_a_namespace_can_be_shared(inside, name):
+    result = inside("sh", "-c", f"readlink /proc/self/ns/{name}", share=[name])
+    assert result.stdout.strip() == os.readlink(f"/proc/self/ns/{name}"), result.stderr
+
+
+def test_what_fits_runs_and_what_does_not_is_killed(inside, hog):
+    assert inside(hog, "alloc", "30").verdict == "exited"
+    result = inside(hog, "alloc", "80")
+    assert (result.verdict, result.signal) == ("oom-killed", 9)
+    assert result.oom_kill == 1
+    result = inside("sh", "-c", f"{hog} alloc 80; echo $?")
+    assert result.stdout == "137\n"
+    assert result.oom_kill == 1
+
+
+def test_the_loopback_device_is_up_and_alone(inside):
+    code = (
+        "import socket; s = socket.create_server(('127.0.0.1', 0));"
+        "c = socket.create_connection(s.getsockname()); print(len(socket.if_nameindex()))"
+    )
+    assert inside(sys.executable, "-c", code, memory="100M").stdout == "1\n"
+    shared = inside(sys.executable, "-c", code, memory="100M", network="host").stdout
+    assert shared == f"{len(os.listdir('/sys/class/net'))}\n" or IN_VM
+
+
+# ---- process 1 -----------------------------------------------------------------------------
+
+
+def test_process_1_reaps_orphans_and_tells_how_the_program_ended(inside, hog):
+    code = "(sleep 0.1; :) & exec sh -c 'sleep 0.5; ls -d /proc/[0-9]* | wc -l; exit 7'"
+    result = inside("sh", "-c", code, init=True)
+    assert result.returncode == 7
+    assert int(result.stdout) <= 5
+    result = inside(hog, "raise", "11")
+    assert (result.verdict, result.signal, result.exit_status) == ("signaled", 11, 139)
+    assert inside(hog, "exit", "3").returncode == 3
+
+
+def test_process_1_passes_signals_on(hog):
+    container = climits.Container()
+    with climits.Process([hog, "hold", "60000"], memory="50M", container=container) as p:
+        p.send_signal(signal.SIGTERM)
+        p.wait()
+    assert (p.result.verdict, p.result.signal) == ("signaled", 15)
+
+
+def test_the_death_of_process_1_takes_all_with_it(inside, hog):
+    result = inside("sh", "-c", f"{hog} hold 60000 & exit 0")
+    assert result.verdict == "exited"
+    assert our_cgroups() == []
+
+
+@pytest.mark.parametrize("init", [True, False])
+def test_a_command_that_is_not_there(inside, init, rootfs):
+    with pytest.raises(climits.CommandNotFoundError, match="no-such: command not found"):
+        inside("no-such", init=init)
+    with pytest.raises(climits.CommandNotFoundError) as caught:
+        inside("/bin/bash", init=init, rootfs=rootfs)
+    assert str(rootfs) in caught.value.hint
+    assert our_cgroups() == []
+
+
+# ---- a root of its own ---------------------------------------------------------------------
+
+
+def test_a_rootfs_is_the_root_and_the_old_one_is_gone(inside, rootfs):
+    result = inside("sh", "-c", "ls /; cat /proc/self/mountinfo", rootfs=rootfs)
+    assert result.returncode == 0, result.stderr
+    first = result.stdout.split("\n")[:5]
+    assert first == ["bin", "dev", "etc", "proc", "sys"]
+    points = {line.split()[4] for line in result.stdout.split("\n") if " - " in line}
+    assert {"/", "/proc", "/sys", "/dev", "/dev/pts", "/dev/shm", "/sys/fs/cgroup"} <= points
+    assert not any(point.startswith(("/tmp", "/home", "/mnt", "/work")) for point in points)
+
+
+def test_dev_is_small_and_works(inside, rootfs):
+    code = (
+        "ls /dev; echo x > /dev/null; dd if=/dev/zero bs=1 count=1 2>/dev/null | wc -c;"
+        " ls -la /dev/pts/ptmx | cut -c1; echo a > /dev/shm/a; cat /dev/shm/a"
+    )
+    for name in ("wc", "cut"):
+        (rootfs / "bin" / name).symlink_to("busybox")
+    result = inside("sh", "-c", code, rootfs=rootfs)
+    assert result.stdout.split() == [
+        "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout",
+        "tty", "urandom", "zero", "1", "c", "a",
+    ], result.stderr  # fmt: skip
+
+
+def test_its_view_of_the_cgroups_begins_at_its_own(inside, rootfs):
+    result = inside("cat", "/proc/self/cgroup", rootfs=rootfs)
+    paths = {line.split(":", 2)[2] for line in result.stdout.splitlines()}
+    assert paths == {"/"}
+    label = current().holding("memory").label
+    where = "" if current().mode == "unified" else f"/{label}"
+    result = inside("ls", f"/sys/fs/cgroup{where}", rootfs=rootfs)
+    assert "cgroup.procs" in result.stdout.split(), result.stderr
+
+
+def test_an_overlay_keeps_the_rootfs_as_it_is(inside, rootfs, tmp_path):
+    before = sorted(str(p) for p in rootfs.rglob("*"))
+    code = "echo a > /new; echo b >> /etc/passwd; ls /"
+    result = inside("sh", "-c", code, rootfs=rootfs, overlay=True)
+    assert "new" in result.stdout.split(), result.stderr
+    assert sorted(str(p) for p in rootfs.rglob("*")) == before
+    layer = tmp_path / "layer"
+    layer.mkdir()
+    if IN_VM:
+        return  # its file system is an overlay already, which cannot be the upper layer of one
+    result = inside("sh", "-c", code, rootfs=rootfs, overlay_dir=layer)
+    assert result.returncode == 0, result.stderr
+    assert (layer / "upper/new").read_text() == "a\n"
+    assert sorted(str(p) for p in rootfs.rglob("*")) == before
+
+
+def test_a_root_that_cannot_be_written(inside, rootfs):
+    result = inside("touch", "/x", rootfs=rootfs, read_only=True)
+    assert result.returncode == 1 and "Read-only" in result.stderr
+    result = inside("touch", "/scratch/x", rootfs=rootfs, read_only=True, tmpfs=["/scratch:1M"])
+    assert result.returncode == 0, result.stderr
+
+
+def test_binds(inside, rootfs, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "file").write_text("content")
+    options = {"rootfs": rootfs, "binds": [f"{data}:/srv/data", f"{data}/file:/etc/motd:ro"]}
+    result = inside("sh", "-c", "cat /etc/motd; echo new > /srv/data/new", **options)
+    assert result.stdout == "content", result.stderr
+    assert (data / "new").read_text() == "new\n"
+    result = inside("sh", "-c", "echo x > /etc/motd", **options)
+    assert result.returncode != 0 and "Read-only" in result.stderr
+    assert (data / "file").read_text() == "content"
+
+
+def test_a_tmpfs_is_charged_to_the_limit(inside, rootfs):
+    code = "dd if=/dev/zero of=/scratch/file bs=1M count=60"
+    result = inside("sh", "-c", code, rootfs=rootfs, memory="20M", tmpfs=["/scratch"])
+    assert (result.verdict, result.oom_kill) == ("oom-killed", 1) or result.oom_kill >= 1
+    assert result.memory_peak <= 20 * MIB
+
+
+# ---- rights --------------------------------------------------------------------------------
+
+
+def capabilities(result):
+    return {
+        line.split()[0]: int(line.split()[1], 16)
+        for line in result.stdout.splitlines() if line.startswith("Cap")
+    }  # fmt: skip
+
+
+def test_few_capabilities_are_left(inside):
+    from climits.launch.capabilities import NAMES
+    from climits.program.container import DEFAULT_CAPABILITIES
+
+    caps = capabilities(inside("cat", "/proc/self/status"))
+    wanted = sum(1 << NAMES.index(name) for name in DEFAULT_CAPABILITIES)
+    assert caps["CapEff:"] == caps["CapBnd:"] == wanted
+    caps = capabilities(inside("cat", "/proc/self/status", cap_drop=["ALL"], cap_add=["chown"]))
+    assert caps["CapEff:"] == caps["CapBnd:"] == 1
+
+
+def test_another_user_has_none(inside, rootfs):
+    (rootfs / "etc/passwd").write_text("someone:x:1234:1235::/:/bin/sh\n")
+    (rootfs / "etc/group").write_text("others:x:77:someone\n")
+    code = "id -u; id -g; id -G; cat /proc/self/status"
+    result = inside("sh", "-c", code, rootfs=rootfs, user="someone")
+    assert result.stdout.startswith("1234\n1235\n1235 77\n"), result.stderr
+    assert capabilities(result)["CapEff:"] == 0
+
+
+def test_a_setuid_file_gives_nothing(inside, rootfs):
+    os.chmod(rootfs / "bin/escape", 0o4755)
+    result = inside("/bin/escape", "caps", rootfs=rootfs, user=1234, group=1234)
+    assert result.stdout == "held\n", result.stderr
+
+
+# ---- ways out ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tries(inside, rootfs, tmp_path):
+    """Try a way out of a rootfs; what it printed."""
+
+    def run(*way, **options):
+        result = inside(
+            "/bin/escape", *map(str, way), rootfs=rootfs,
+            env={"CLIMITS_OUTSIDE": f"{tmp_path}/outside"}, **options,
+        )  # fmt: skip
+        return result.stdout.split("\n")[0]
+
+    return run
+
+
+@pytest.mark.parametrize("way", ["chroot", "fd", "mount", "unshare", "device"])
+def test_no_way_out(tries, way):
+    assert tries(way) == "held"
+
+
+def test_the_ways_out_work_where_nothing_holds(escape, tmp_path):
+    """Or the tests above would prove nothing."""
+    (tmp_path / "outside").write_text("here")
+    env = {"CLIMITS_OUTSIDE": f"{tmp_path}/outside"}
+    words = [escape, "root", str(os.getpid())]
+    done = subprocess.run(words, env=env, capture_output=True, text=True)
+    assert done.stdout == "out\n", done.stderr
+    fd = os.open("/", os.O_RDONLY)
+    done = subprocess.run([escape, "fd"], env=env, capture_output=True, text=True, pass_fds=[fd])
+    os.close(fd)
+    assert done.stdout.endswith("out\n")
+
+
+def test_process_1_leads_nowhere(tries):
+    assert tries("root", 1) == "held"
+
+
+def test_a_process_of_the_host_cannot_be_seen_or_signalled(tries, inside, hog):
+    other = subprocess.Popen([hog, "hold", "60000"])
+    try:
+        assert tries("kill", other.pid) == "held"
+        assert inside("ls", f"/proc/{other.pid}").returncode != 0
+    finally:
+        other.kill()
+        other.wait()
+
+
+@pytest.mark.parametrize(
+    "path", ["/proc/sys/kernel/panic", "/proc/sysrq-trigger", "/proc/sys/vm/drop_caches"]
+)
+def test_the_kernel_cannot_be_steered(tries, inside, escape, path):
+    assert tries("write", path) == "held"
+    assert inside(escape, "write", path).stdout == "held\n"  # in the host's tree
+
+
+def test_sys_cannot_be_written(tries, inside, escape):
+    path = "/sys/kernel/mm/transparent_hugepage/enabled"
+    assert tries("write", path) == "held"
+    assert inside(escape, "write", path).stdout == "held\n"
+
+
+def test_its_limit_cannot_be_raised_nor_its_cgroup_left(inside, escape, rootfs):
+    memory = current().holding("memory")
+    file = "memory.limit_in_bytes" if memory.version_name == "v1" else "memory.max"
+    name = "climits-held"
+    directory = memory.directory_path(f"/climits/{name}")
+    for target in (f"{directory}/{file}", f"{memory.mount_point}/cgroup.procs"):
+        result = inside(escape, "write", target, name=name)
+        assert result.stdout == "held\n", (target, result.stderr)
+    where = "" if current().mode == "unified" else f"/{memory.label}"
+    for target in (file, "cgroup.procs"):
+        result = inside(
+            "/bin/escape", "write", f"/sys/fs/cgroup{where}/{target}", rootfs=rootfs, name=name
+        )
+        assert result.stdout == "held\n", (target, result.stderr)
+
+
+def test_no_descriptor_of_ours_is_inherited(inside):
+    fd = os.open("/", os.O_RDONLY)
+    os.set_inheritable(fd, True)
+    try:
+        result = inside("sh", "-c", "ls /proc/$$/fd")
+        assert set(result.stdout.split()) <= {"0", "1", "2", "10", "255"}
+        result = climits.run(["sh", "-c", "ls /proc/$$/fd"], memory="50M", stdout=-1, text=True)
+        assert set(result.stdout.split()) <= {"0", "1", "2", "10", "255"}
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.skipif(current().find("pids") is None, reason="no pids controller here")
+def test_processes_run_out_inside_alone(hog):
+    result = climits.run(
+        [hog, "forks", "50"], memory="50M", pids=10, container=climits.Container(),
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert 0 < int(result.stdout) < 10
+
+
+# ---- bad input -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"rootfs": "/no/such"}, "rootfs: /no/such: no such directory"),
+        ({"rootfs": "/bin/busybox"}, "rootfs: /bin/busybox: not a directory"),
+        ({"overlay": True}, "an overlay needs a rootfs"),
+        ({"binds": ["/no/such:/x"]}, "bind: /no/such: no such file or directory"),
+        ({"binds": ["/etc"]}, "bind: /etc: not SOURCE:TARGET"),
+        ({"binds": ["/etc:x"]}, "x is not a place inside"),
+        ({"binds": ["/etc:/../x"]}, "is not a place inside"),
+        ({"tmpfs": ["/x:5MB"]}, "tmpfs: 5MB: MB can mean"),
+        ({"network": "bridge"}, "network: bridge: unknown"),
+        ({"share": ["mnt"]}, "share: mnt: unknown"),
+        ({"cap_add": ["CHWON"]}, "no such capability: CHWON"),
+        ({"hostname": "x" * 65}, "not a host name"),
+        ({"hostname": "x", "share": ["uts"]}, "needs a uts namespace of its own"),
+        ({"devices": ["/etc/passwd"]}, "no such device"),
+    ],
+)
+def test_what_means_nothing_is_refused(options, text):
+    with pytest.raises(climits.InvalidValueError) as caught:
+        climits.Container(**options)
+    assert text in str(caught.value)
+
+
+def test_a_place_behind_a_link_is_refused(inside, rootfs):
+    (rootfs / "link").symlink_to("/etc")
+    with pytest.raises(climits.InvalidValueError, match="is a link"):
+        inside("true", rootfs=rootfs, binds=["/tmp:/link/x"])
+    shutil.rmtree(rootfs / "dev", ignore_errors=True)
+    (rootfs / "dev").symlink_to("/etc")
+    with pytest.raises(climits.InvalidValueError, match="dev: a link"):
+        inside("true", rootfs=rootfs)
+    assert our_cgroups() == []
+
+
+@pytest.mark.vm_only
+def test_switched_off_namespaces_are_named(inside):
+    file = Path("/proc/sys/user/max_net_namespaces")
+    before = file.read_text()
+    file.write_text("0")
+    try:
+        with pytest.raises(climits.UnsupportedError, match=r"user\.max_net_namespaces is 0"):
+            inside("true")
+    finally:
+        file.write_text(before)
+
+
+# ---- the commands --------------------------------------------------------------------------
+
+
+def test_enter_and_ps(capfd, hog):
+    container = climits.Container(hostname="box")
+    code = f"{hog} hold 60000; :"
+    options = {"memory": "50M", "container": container, "name": "climits-box"}
+    with climits.Process(["sh", "-c", code], **options) as p:
+        assert dispatch(["ps", "--json"]) == 0
+        rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+        row = next(row for row in rows if row["name"] == "climits-box")
+        assert (row["kind"], row["memory_max"]) == ("container", 50 * MIB)
+        assert row["pid"] == p.pid and row["age"] >= 0 and row["command"][0] == "sh"
+        done = subprocess.run(
+            [sys.executable, "-m", "climits", "enter", "--quiet", "climits-box", "--", "sh", "-c",
+             "hostname; ls -d /proc/[0-9]* | wc -l; cat /proc/self/cgroup; exit 5"],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 5, done.stderr
+        name, processes, *cgroups = done.stdout.split("\n")[:-1]
+        assert name == "box" and 2 <= int(processes) <= 6
+        memory = current().holding("memory")
+        entry = next(
+            line for line in cgroups
+            if (line.startswith("0::") and memory.delegates) or ":memory:" in line
+        )  # fmt: skip
+        assert entry.endswith(":/")
+        p.kill()
+    with pytest.raises(climits.CgroupGoneError):
+        dispatch(["enter", "climits-box", "--", "true"])
+
+
+def test_a_bundle_by_the_command(command, rootfs, tmp_path):
+    fixture = HERE / "fixtures/runc-spec.json"
+    config = json.loads(fixture.read_text())
+    config["process"]["args"] = ["sh", "-c", "echo $$ $FROM; id -u; exit 6"]
+    config["process"]["env"].append("FROM=bundle")
+    config["process"]["user"] = {"uid": 12, "gid": 13}
+    config["root"]["path"] = "root"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    words = [command, "container", "--memory", "50M", "--bundle", tmp_path]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (6, "1 bundle\n12\n"), done.stderr
+    done = subprocess.run([*words, "--env", "FROM=here"], capture_output=True, text=True)
+    assert done.stdout == "1 here\n12\n", done.stderr
+    config["linux"]["rootfsPropagation"] = "shared"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 125 and "linux.rootfsPropagation" in done.stderr
+    done = subprocess.run([*words, "--ignore-unsupported"], capture_output=True, text=True)
+    assert done.returncode == 6 and "left out: " in done.stderr
+
+
+def test_enter_as_another_user(hog):
+    options = {"memory": "50M", "container": climits.Container(), "name": "climits-box"}
+    with climits.Process(["sh", "-c", f"{hog} hold 60000; :"], **options) as p:
+        words = ["enter", "--quiet", "--user", "65534", "climits-box", "--"]
+        done = subprocess.run(
+            [sys.executable, "-m", "climits", *words, "sh", "-c", "id -u; cat /proc/self/status"],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        p.kill()
+    assert done.stdout.startswith("65534\n"), done.stderr
+    facts = dict(line.split(":\t", 1) for line in done.stdout.splitlines() if ":\t" in line)
+    assert int(facts["CapEff"], 16) == 0
+    assert facts["Seccomp"] == "2"
+
+
+def test_enter_of_a_run_is_refused(hog):
+    with (
+        climits.Process([hog, "hold", "60000"], memory="50M", name="climits-plain") as p,
+        pytest.raises(climits.InvalidValueError, match="not a container that runs"),
+    ):
+        try:
+            dispatch(["enter", "climits-plain", "--", "true"])
+        finally:
+            p.kill()
+
+
+def test_it_has_the_terminal(tmp_path):
+    """Window size, job control and Ctrl+C, as from an ordinary terminal."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(
+            sys.executable,
+            [
+                sys.executable,
+                "-m",
+                "climits",
+                "container",
+                "--memory",
+                "50M",
+                "--quiet",
+                "--",
+                "sh",
+                "-i",
+            ],
+        )
+    seen = b""
+
+    def expect(text):
+        nonlocal seen
+        deadline = time.monotonic() + 20 * PATIENCE
+        while text not in seen:
+            assert time.monotonic() < deadline, seen
+            seen += os.read(terminal, 4096)
+        seen = seen.partition(text)[2]
+
+    try:
+        expect(b"# ")
+        os.write(terminal, b"echo pid=$$\n")
+        expect(b"pid=1")
+        os.write(terminal, b"stty rows 33 cols 99; stty size\n")
+        expect(b"33 99")
+        os.write(terminal, b"echo begun; sleep 600\n")
+        expect(b"begun\r\n")
+        time.sleep(0.5 * PATIENCE)
+        os.write(terminal, b"\x03")
+        os.write(terminal, b"echo status=$?\n")
+        expect(b"status=130")
+        os.write(terminal, b"exit 4\n")
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 4
+    finally:
+        os.close(terminal)
+    until(lambda: our_cgroups() == [])
+
+
+# ---- an ordinary user ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def as_user(hog):
+    """Run a container as an ordinary user, in a cgroup that was delegated to them."""
+    prefix = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+    if subprocess.run([*prefix, sys.executable, "-c", "pass"], capture_output=True).returncode:
+        pytest.skip("an ordinary user cannot run this interpreter here (it lies in root's home)")
+    needed = [current().holding("memory"), *current().trackers()]
+    paths = [f"{h.mount_point}/climits-delegated" for h in dict.fromkeys(needed)]
+    if current().holding("memory").delegates:
+        control = Path(current().holding("memory").mount_point, "cgroup.subtree_control")
+        control.write_text("+memory")
+    for path in paths:
+        os.makedirs(path, exist_ok=True)
+        for name in ("", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "tasks"):
+            if os.path.exists(f"{path}/{name}"):
+                os.chown(f"{path}/{name}", USER, USER)
+
+    def run(*words):
+        join = "".join(f"echo $$ > {path}/cgroup.procs; " for path in paths)
+        command = [*prefix, sys.executable, "-c", ENTRY, "container", "--memory", "50M", *words]
+        return subprocess.run(
+            ["sh", "-c", f'{join} exec "$@"', "sh", *map(str, command)],
+            capture_output=True, text=True, cwd="/",
+        )  # fmt: skip
+
+    yield run
+    for path in paths:
+        for below, _, _ in os.walk(path, topdown=False):
+            os.rmdir(below)
+
+
+#: As the command does; an ordinary user may not look into the directory of the script.
+ENTRY = "import sys; from climits.cli.main import main; main()"
+
+
+def test_an_ordinary_user_is_root_inside_and_nowhere_else(as_user):
+    code = "id -u; echo $$; hostname climits-user; hostname; touch /etc/climits-x;"
+    code += "mount -t tmpfs x /mnt"
+    done = as_user("--", "sh", "-c", code)
+    assert done.stdout.split() == ["0", "1", "climits-user"], done.stderr
+    assert "/etc/climits-x" in done.stderr and not os.path.exists("/etc/climits-x")
+    assert "mount" in done.stderr
+
+
+def test_an_ordinary_user_s_container_is_held_to_its_limit(as_user, hog):
+    done = as_user("--", hog, "alloc", 80)
+    assert done.returncode == 137 and "oom-killed" in done.stderr
+
+
+def test_an_ordinary_user_with_a_rootfs(as_user, rootfs):
+    for path in (rootfs, *rootfs.parents[:3]):
+        os.chmod(path, 0o755)
+    done = as_user("--rootfs", rootfs, "--overlay", "--", "sh", "-c", "id -u; touch /new; ls /")
+    if "overlay" in done.stderr and IN_VM:
+        pytest.skip("the VM's file system is an overlay already")
+    assert done.stdout.split() == ["0", "bin", "dev", "etc", "new", "proc", "sys"], done.stderr
+    assert not (rootfs / "new").exists()
+
+
+def test_an_ordinary_user_cannot_share_the_user_namespace(as_user):
+    done = as_user("--share", "user", "--", "true")
+    assert done.returncode == 125
+    assert "an ordinary user needs a user namespace" in done.stderr
