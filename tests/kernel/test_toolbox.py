@@ -148,7 +148,7 @@ def test_create_of_a_controller_that_is_not_there():
 
 def test_create_twice_is_refused(made):
     made()
-    with pytest.raises(climits.CgroupExistsError, match="told to keep it"):
+    with pytest.raises(climits.CgroupExistsError, match="exists already"):
         dispatch(["create", "climits-box"])
 
 
