@@ -5,7 +5,7 @@ from climits.cgroup.files import Directory
 from climits.cgroup.layout import Layout
 from climits.cgroup.memory.v1 import MemoryV1
 from climits.cgroup.memory.v2 import MemoryV2
-from climits.errors import UnsupportedError
+from climits.errors import CgroupError, UnsupportedError
 from climits.linux.mounts import cgroup_mounts
 
 
@@ -198,6 +198,41 @@ def test_cgroup_path(root, directory, path):
         assert hierarchy.directory_path(path) == directory
 
 
+@pytest.mark.parametrize("path", ["/..", "/../x", "/a/../..", "/docker/4f1e/../x"])
+@pytest.mark.parametrize("root", ["/", "/docker/4f1e"])
+def test_no_path_climbs_out_of_the_mount_point(root, path):
+    (hierarchy,) = layout_of(v1("/m", "memory", root=root)).hierarchies
+    for ask in (hierarchy.directory_path, hierarchy.directory_of):
+        with pytest.raises(CgroupError, match="outside of what can be seen") as caught:
+            ask(path)
+        assert "/m shows a part" in caught.value.hint
+    assert hierarchy.directory_path("/..a/b..") == "/m/..a/b.."
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "directory"),
+    [
+        ("/", "/a", "/m/a"),
+        ("/docker/4f1e", "/docker/4f1e", "/m"),
+        ("/docker/4f1e", "/docker/4f1e/a", "/m/a"),
+        ("/..", "/..", "/m"),  # a mount of the whole, seen from a cgroup namespace one level down
+        ("/..", "/../b", "/m/b"),
+        ("/docker/4f1e", "/", None),
+        ("/docker/4f1e", "/docker", None),
+        ("/docker/4f1e", "/docker/4f1e2", None),
+        ("/..", "/", None),
+        ("/..", "/../../b", None),
+    ],
+)
+def test_what_the_kernel_names_is_found_below_the_mounts_root_alone(root, path, directory):
+    (hierarchy,) = layout_of(v1("/m", "memory", root=root)).hierarchies
+    if directory is not None:
+        assert hierarchy.directory_of(path) == directory
+        return
+    with pytest.raises(CgroupError, match="outside of what can be seen"):
+        hierarchy.directory_of(path)
+
+
 # ---- capabilities and backends -------------------------------------------------------------
 
 
@@ -229,29 +264,61 @@ def test_the_backend_is_that_of_the_version(unified_at, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("enabled", "cause", "hint"),
+    ("table", "cause", "hint"),
     [
-        ({}, "this kernel was built without it", "use a kernel that has it"),
+        ([], "this kernel was built without it", "use a kernel that has it"),
         (
-            {"pids": False},
+            [("pids", 0, 1, False)],
             "it is switched off on the kernel's command line",
             "remove cgroup_disable=pids from the command line and boot again",
         ),
         (
-            {"pids": True},
+            [("pids", 0, 1, True)],
             "no mounted hierarchy has it",
             "mkdir -p /sys/fs/cgroup/pids && mount -t cgroup -o pids pids /sys/fs/cgroup/pids",
         ),
     ],
 )
-def test_a_missing_controller_is_refused_with_its_cause(monkeypatch, enabled, cause, hint):
-    monkeypatch.setattr(layout, "kernel_controllers", lambda: enabled)
+def test_a_missing_controller_is_refused_with_its_cause(monkeypatch, table, cause, hint):
+    monkeypatch.setattr(layout, "controller_table", lambda: table)
     found = layout_of(v1("/m", "memory"))
     assert found.holding("memory").mount_point == "/m"
     with pytest.raises(UnsupportedError) as caught:
         found.holding("pids")
     assert str(caught.value) == f"the pids controller is not available: {cause}"
     assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("controller", "table", "cause", "hint"),
+    [
+        ("freezer", [("freezer", 0, 9, True)], "cgroup v2 has none", "climits freeze"),
+        ("cpuacct", [("cpuacct", 0, 9, True)], "cgroup v2 has none", "cpu.stat"),
+        ("blkio", [("blkio", 0, 9, True)], "here it is called io", "write io"),
+        ("pids", [("pids", 0, 9, True)], "it is not in POINT/cgroup.controllers", "write +pids"),
+        # Since 6.12 what has no v1 side is not listed.
+        ("memory", [], "it is not in POINT/cgroup.controllers", "cgroup.subtree_control"),
+        ("memory", [("memory", 0, 9, False)], "command line", "cgroup_disable=memory"),
+        # A v1 hierarchy that is not mounted here holds it.
+        ("pids", [("pids", 7, 9, True)], "no mounted hierarchy has it", "-o pids"),
+        ("nonsense", [], "this kernel was built without it", "use a kernel"),
+    ],
+)
+def test_on_v2_the_remedies_are_those_of_v2(
+    unified_at, monkeypatch, controller, table, cause, hint
+):
+    monkeypatch.setattr(layout, "controller_table", lambda: table)
+    point = unified_at("cpu io")
+    with pytest.raises(UnsupportedError) as caught:
+        layout_of(v2(point)).holding(controller)
+    assert cause.replace("POINT", point) in str(caught.value)
+    assert hint in caught.value.hint
+
+
+def test_io_is_called_blkio_on_v1(monkeypatch):
+    monkeypatch.setattr(layout, "controller_table", lambda: [("blkio", 3, 9, True)])
+    with pytest.raises(UnsupportedError, match="here it is called blkio"):
+        layout_of(v1("/b", "blkio")).holding("io")
 
 
 def test_without_any_cgroup_filesystem_the_hint_is_to_mount_one():

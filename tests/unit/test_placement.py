@@ -5,12 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from climits.cgroup import placement
+from climits.cgroup.find import is_process
 from climits.cgroup.layout import Layout
 from climits.cgroup.placement import (
     KEPT,
+    check_component,
     check_name,
     check_path,
     default_parent,
+    locate,
     owner_mark,
     owner_pid,
     owner_state,
@@ -29,13 +32,16 @@ LAYOUT = Layout(
 )
 
 
+SHOWN = "characters that cannot be shown may not stand in a name"
+
+
 # ---- names ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "name",
     ["web", "a", "web-4927-1", "a b", "w\u00e9b", "...", "..a", "-x", "cgroup", "cgroups", "task",
-     "a" * 255, "\u00e9" * 127, "%n", "\\", "a:b"],
+     "a" * 255, "\u00e9" * 127, "%n", "\\", "a:b", "1a", "1.5", "\u00b2", "pid", "pid-5"],
 )  # fmt: skip
 def test_a_name(name):
     assert check_name(name) == name
@@ -52,14 +58,14 @@ def test_a_name(name):
         ("../x", "a slash may not stand in a name"),
         (".", "not a name"),
         ("..", "not a name"),
-        ("a\nb", "control characters may not stand in a name"),
-        ("a\0", "control characters may not stand in a name"),
-        ("\x1b[31m", "control characters may not stand in a name"),
-        ("a\tb", "control characters may not stand in a name"),
-        ("\x7f", "control characters may not stand in a name"),
-        ("\u202e", "control characters may not stand in a name"),
-        ("\u2028", "control characters may not stand in a name"),
-        ("\udcff", "control characters may not stand in a name"),
+        ("a\nb", SHOWN),
+        ("a\0", SHOWN),
+        ("\x1b[31m", SHOWN),
+        ("a\tb", SHOWN),
+        ("\x7f", SHOWN),
+        ("\u202e", SHOWN),
+        ("\u2028", SHOWN),
+        ("\udcff", SHOWN),
         ("a" * 256, "longer than 255 bytes"),
         ("\u00e9" * 128, "longer than 255 bytes"),
         ("cgroup.procs", "the kernel's own files have names of that form"),
@@ -68,6 +74,11 @@ def test_a_name(name):
         ("tasks", "the kernel has a file of that name in each cgroup"),
         ("notify_on_release", "the kernel has a file of that name in each cgroup"),
         ("release_agent", "the kernel has a file of that name in each cgroup"),
+        ("5", "stands for a process"),
+        ("007", "stands for a process"),
+        ("pid:5", "stands for a process"),
+        ("pid:web", "stands for a process"),
+        ("pid:", "stands for a process"),
     ],
 )
 def test_what_is_no_name(name, cause):
@@ -76,6 +87,28 @@ def test_what_is_no_name(name, cause):
     assert str(caught.value) == f"--name: {name!r}: {cause}"
     assert str(caught.value).isprintable()
     assert caught.value.value == name and caught.value.hint
+
+
+def test_a_component_of_a_path_may_be_a_number():
+    assert check_component("5") == "5" and check_component("pid:5") == "pid:5"
+    with pytest.raises(InvalidValueError):
+        check_component("a/5")
+
+
+def test_an_overlong_name_is_not_echoed_whole():
+    for check in (check_name, lambda name: check_path(f"/{name}\n", LAYOUT, what="path")):
+        with pytest.raises(InvalidValueError) as caught:
+            check("a" * 4500)
+        assert len(str(caught.value)) < 400 and "aaa...aaa" in str(caught.value)
+
+
+@given(st.text())
+def test_no_name_is_read_as_a_process(text):
+    try:
+        name = check_name(text)
+    except InvalidValueError:
+        return
+    assert not is_process(name) and not name.startswith("pid:")
 
 
 @given(st.text())
@@ -108,7 +141,8 @@ def test_any_text_is_one_safe_component_or_refused(text):
         ("/sys/fs/cgroup/pids/a", "/a"),
         ("/sys/fs/cgroup/memory2/a", "/memory2/a"),  # of the v2 hierarchy above
         ("/sys/fs/cgroup", "/"),
-        ("/sys/fs/cgroups/a", "/sys/fs/cgroups/a"),
+        ("/mnt/cgroup/a", "/mnt/cgroup/a"),
+        ("sys/fs/a", "/sys/fs/a"),
         ("/sys/fs/cgroup/cpu/sys/fs/cgroup/memory", "/sys/fs/cgroup/memory"),
     ],
 )
@@ -127,6 +161,35 @@ def test_what_is_no_path(path):
     assert str(caught.value).startswith("parent: ") and "not a cgroup path" in str(caught.value)
     assert str(caught.value).isprintable()
     assert caught.value.hint == "write it like /jobs/web"
+
+
+@pytest.mark.parametrize(
+    ("path", "hierarchy", "inside"),
+    [
+        ("/sys/fs/cgroup/memory/jobs/web", "memory", "/jobs/web"),
+        ("/sys/fs/cgroup/pids", "pids", "/"),
+        ("/sys/fs/cgroup/x", "unified", "/x"),
+        ("/jobs/web", None, "/jobs/web"),
+        ("jobs/web", None, "/jobs/web"),
+    ],
+)
+def test_a_directory_below_a_mount_point_tells_its_hierarchy(path, hierarchy, inside):
+    found, clean = locate(path, LAYOUT, what="cgroup")
+    assert (found and found.label, clean) == (hierarchy, inside)
+
+
+@pytest.mark.parametrize("path", ["/sys/fs/cgroup/climits-x", "/sys/fs/cgroup", "/sys/fs/cgroup/"])
+def test_a_directory_beside_the_mount_points_is_no_cgroup(path):
+    apart = Layout(
+        cgroup_mounts(
+            "32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"
+            "33 31 0:30 / /m rw - cgroup cgroup rw,pids\n"  # its parent is /, which bars nothing
+        )
+    )
+    with pytest.raises(InvalidValueError, match="a directory in no hierarchy") as caught:
+        check_path(path, apart, what="name")
+    assert "/jobs/web" in caught.value.hint
+    assert check_path("/jobs", apart, what="name") == "/jobs"
 
 
 @given(st.text(st.sampled_from("ab./ \n"), max_size=12))

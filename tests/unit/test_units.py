@@ -23,8 +23,11 @@ ANY_TEXT = st.one_of(st.text(), st.text("0123456789.%+-eEKMGTiBbkmsh xn\n_\u0661
 
 
 def shown(text):
-    """How an error shows what was given: on one line, whatever is in it."""
-    return str(text) if str(text).isprintable() else repr(text)
+    """How an error shows what was given: on one line, whatever is in it, and not all of it."""
+    text = str(text)
+    if len(text) > 300:
+        text = f"{text[:260]}...{text[-37:]}"
+    return text if text.isprintable() else repr(text)
 
 
 # ---- sizes ---------------------------------------------------------------------------------

@@ -10,6 +10,10 @@ import os
 from ..errors import CgroupError, CgroupExistsError, CgroupGoneError, CgroupPermissionError
 from ..launch._spawn import Keeper
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _CAUSES = {
     errno.EBUSY: "the kernel says it is in use",
     errno.EINVAL: "the kernel refuses the value",
@@ -231,6 +235,30 @@ class Directory:
                 return [e.name for e in entries if e.is_dir(follow_symlinks=False)]
         except FileNotFoundError:
             return []
+        except OSError as e:
+            raise refusal("cannot list the cgroup", self.path, e) from None
+
+    def walk(self) -> "Iterator[Directory]":
+        """This cgroup and all below it, parents first; those removed meanwhile are left out.
+
+        Each is open until the next is asked for: there may be more than a process may hold open,
+        and more levels than Python's stack has.
+
+        Raises:
+            CgroupError: one of them cannot be opened or listed.
+        """
+        yield self
+        todo = [f"{self.path}/{name}" for name in self.children()]
+        while todo:
+            try:
+                directory = Directory(todo.pop())
+            except CgroupGoneError:
+                continue
+            try:
+                yield directory
+                todo += [f"{directory.path}/{name}" for name in directory.children()]
+            finally:
+                directory.close()
 
     def files(self) -> list[str]:
         """Names of the files that can be read by somebody; may be empty."""
@@ -242,6 +270,8 @@ class Directory:
                 ]  # fmt: skip
         except FileNotFoundError:
             return []
+        except OSError as e:
+            raise refusal("cannot list the cgroup", self.path, e) from None
 
     def child(self, name: str) -> "Directory":
         """Open a child."""
@@ -252,14 +282,13 @@ class Directory:
         events = self.read_optional("cgroup.events")
         if events is not None:
             return pick(events, b"populated ") == 1
-        if self.pids():
-            return True
-        for name in self.children():
+        for directory in self.walk():
             try:
-                if self.child(name).is_populated():
+                if directory.pids():
                     return True
             except CgroupGoneError:
-                continue
+                if directory is self:
+                    raise
         return False
 
     def get_mark(self, name: str) -> "bytes | None":
@@ -342,6 +371,19 @@ def remove(path: str) -> bool:
             return False
         raise refusal("cannot remove the cgroup", path, e) from None
     return True
+
+
+def remove_below(directory: Directory) -> "str | None":
+    """Remove what is empty of a cgroup and of those below it; the path of one that is not."""
+    busy = None
+    try:
+        paths = [each.path for each in directory.walk()]
+    except CgroupGoneError:
+        return None
+    for path in reversed(paths):
+        if not remove(path) and busy is None:
+            busy = path
+    return busy
 
 
 def pick(data: bytes, key: bytes) -> "int | None":

@@ -4,19 +4,24 @@ import os
 
 from ..errors import CgroupGoneError, InvalidValueError
 from ..linux.proc import cgroup_paths
+from ..units import quoted
 from . import placement
 from .files import Directory
 from .group import Cgroup
 from .layout import Layout, current
 from .placement import Part
 
+#: Digits of the longest number that is looked up as a pid; the kernel's largest has seven.
+_MAX_DIGITS = 18
+
 
 def find_cgroup(word: str) -> Cgroup:
     """The cgroup that a word names.
 
     Args:
-        word: the name of a cgroup that climits made (web), a cgroup path (/jobs/web), a directory
-            below a mount point, or a process in it (pid:1234, or 1234).
+        word: the name of a cgroup that climits made (web), a cgroup path (/jobs/web), a process in
+            it (pid:1234, or 1234), or a directory below a mount point, which means the cgroup of
+            that hierarchy alone.
 
     Raises:
         InvalidValueError: the word means nothing.
@@ -26,10 +31,14 @@ def find_cgroup(word: str) -> Cgroup:
         return cgroup_of(int(word.removeprefix("pid:")))
     if word.startswith("pid:"):
         raise InvalidValueError(
-            f"not a process: {word!r}", value=word, hint="write it like pid:1234"
+            f"not a process: {quoted(word)}", value=word, hint="write it like pid:1234"
         )
-    if "/" in word:
-        return Cgroup.open(word)
+    if "/" in (word := word.rstrip("/") or word[:1]):
+        hierarchy, path = placement.locate(word, current(), what="cgroup")
+        if hierarchy is None:
+            return Cgroup.open(path)
+        directory = Directory(hierarchy.directory_path(path))
+        return Cgroup(path, [Part(hierarchy, directory, made=False)])
     placement.check_name(word)
     for home in homes():
         try:
@@ -45,14 +54,15 @@ def find_cgroup(word: str) -> Cgroup:
 def is_process(word: str) -> bool:
     """Whether a word names a process: pid:1234, or 1234."""
     pid = word.removeprefix("pid:")
-    return pid.isascii() and pid.isdigit()
+    return pid.isascii() and pid.isdigit() and len(pid) <= _MAX_DIGITS
 
 
 def homes() -> list[str]:
     """Where cgroups with a plain name may be, the likeliest first; at least /climits."""
     found = [placement.HOME]
     if os.geteuid() != 0:  # an ordinary user's are made below the one they are in
-        found += sorted(path.rstrip("/") + placement.HOME for path in set(cgroup_paths().values()))
+        own = {path for path in cgroup_paths().values() if ".." not in path.split("/")}
+        found += sorted(path.rstrip("/") + placement.HOME for path in own)
     return found
 
 
@@ -63,6 +73,7 @@ def cgroup_of(pid: int, layout: "Layout | None" = None) -> Cgroup:
 
     Raises:
         CgroupGoneError: no such process.
+        CgroupError: it is in a cgroup that cannot be seen from here.
     """
     layout = layout or current()
     try:
@@ -71,13 +82,16 @@ def cgroup_of(pid: int, layout: "Layout | None" = None) -> Cgroup:
         raise CgroupGoneError(
             f"no such process: {pid}", hint="a cgroup of that name is written /climits/NAME"
         ) from None
-    parts = []
-    for hierarchy in layout.hierarchies:
-        if (path := hierarchy.path_among(paths)) is not None:
-            directory = Directory(hierarchy.directory_path(path))
-            parts.append(Part(hierarchy, directory, made=False))
     path = paths.get("memory", paths.get("", "/"))
+    parts, same = [], []
+    for hierarchy in layout.hierarchies:
+        if (own := hierarchy.path_among(paths)) is not None:
+            part = Part(hierarchy, Directory(hierarchy.directory_of(own)), made=False)
+            parts.append(part)
+            if own == path:
+                same.append(part)
     # Elsewhere it may be in the root: what is killed or frozen must be the cgroup that was meant.
-    same = [p for p in parts if p.directory.path == p.hierarchy.directory_path(path)]
+    if same and ".." in path.split("/"):  # as it is seen from here
+        path = same[0].hierarchy.cgroup_path(same[0].directory.path) or path
     same.sort(key=lambda p: (not p.hierarchy.born_inside, "freezer" not in p.hierarchy.controllers))
     return Cgroup(path, parts, same[0] if same else None)

@@ -109,7 +109,8 @@ class Freezer:
         return CgroupTimeoutError(
             f"{path}: {len(pids)} processes survive SIGKILL",
             path=path,
-            hint="they wait for a device; they end when it answers",
+            hint="they wait for a device and end when it answers, or are frozen in another "
+            "hierarchy: climits thaw",
         )
 
     def _kill_round(self, deadline: float) -> None:

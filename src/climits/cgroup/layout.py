@@ -8,8 +8,8 @@ object that speaks their version's files.
 
 import os
 
-from ..errors import UnsupportedError
-from ..linux.mounts import cgroup_mounts, kernel_controllers
+from ..errors import CgroupError, UnsupportedError
+from ..linux.mounts import cgroup_mounts, controller_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,11 +98,39 @@ class Hierarchy:
         return f"v{self._version}"
 
     def directory_path(self, path: str) -> str:
-        """File path of a cgroup of this hierarchy, given its path, such as /climits/web."""
+        """File path of a cgroup of this hierarchy, given its path, such as /climits/web.
+
+        Raises:
+            CgroupError: the path climbs out of what is mounted here.
+        """
         # A bind mount shows only the part below `root`.
         if self.root != "/" and f"{path}/".startswith(self.root + "/"):
             path = path[len(self.root) :]
+        if ".." in path and ".." in path.split("/"):  # of another cgroup namespace
+            raise self._outside(path)
         return self.mount_point + path.rstrip("/")
+
+    def directory_of(self, path: str) -> str:
+        """File path of a cgroup that the kernel names in /proc/PID/cgroup.
+
+        Unlike what a person writes, which is meant as seen from here, such a path counts from the
+        root of the hierarchy or of our cgroup namespace.
+
+        Raises:
+            CgroupError: it is not below what is mounted here.
+
+        Source: cgroup_namespaces(7): paths, and roots of mounts, outside of ours start with /.. .
+        """
+        if self.root != "/" and not f"{path}/".startswith(self.root + "/"):
+            raise self._outside(path)
+        return self.directory_path(path)
+
+    def _outside(self, path: str) -> CgroupError:
+        return CgroupError(
+            f"{self.label}: {path} lies outside of what can be seen from here",
+            path=path,
+            hint=f"{self.mount_point} shows a part of the hierarchy only: use a mount of all of it",
+        )
 
     def cgroup_path(self, directory: str) -> "str | None":
         """The reverse of directory_path; None for a path outside this hierarchy."""
@@ -241,19 +269,40 @@ class Layout:
                 f"no cgroup filesystem is mounted, so no {controller} limit can be set",
                 hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup",
             )
-        enabled = kernel_controllers().get(controller)
-        if enabled is None:
-            cause, hint = "this kernel was built without it", "use a kernel that has it"
-        elif not enabled:
-            cause = "it is switched off on the kernel's command line"
-            hint = f"remove cgroup_disable={controller} from the command line and boot again"
-        else:
-            cause = "no mounted hierarchy has it"
-            hint = (
-                f"mkdir -p /sys/fs/cgroup/{controller} && "
-                f"mount -t cgroup -o {controller} {controller} /sys/fs/cgroup/{controller}"
-            )
+        cause, hint = self._why_missing(controller)
         return UnsupportedError(f"the {controller} controller is not available: {cause}", hint=hint)
+
+    def _why_missing(self, controller: str) -> tuple[str, str]:
+        """(cause, what to do)."""
+        other = _RENAMED.get(controller)
+        if other and self.find(other):
+            return f"here it is called {other}", f"write {other} instead of {controller}"
+        held = {name: (number, enabled) for name, number, _, enabled in controller_table()}
+        number, enabled = held.get(controller, (0, None))
+        only_v2 = self.unified is not None and not any(h._version == 1 for h in self.hierarchies)
+        if only_v2 and controller in _GONE_ON_V2:
+            return "cgroup v2 has none", _GONE_ON_V2[controller]
+        if enabled is False:
+            return (
+                "it is switched off on the kernel's command line",
+                f"remove cgroup_disable={controller} from the command line and boot again",
+            )
+        # Held by no v1 hierarchy it is v2's, and in cgroup.controllers if it was handed down.
+        # Kernels from 6.12 on do not list those that they have on v2 alone.
+        if only_v2 and number == 0 and (enabled or controller in _V2_CONTROLLERS):
+            point = self.hierarchies[0].mount_point
+            return (
+                f"it is not in {point}/cgroup.controllers",
+                f"write +{controller} into cgroup.subtree_control of the cgroup above that one, "
+                "or use a kernel that has it",
+            )
+        if enabled is None:
+            return "this kernel was built without it", "use a kernel that has it"
+        return (
+            "no mounted hierarchy has it",
+            f"mkdir -p /sys/fs/cgroup/{controller} && "
+            f"mount -t cgroup -o {controller} {controller} /sys/fs/cgroup/{controller}",
+        )
 
 
 # fmt: off
@@ -262,6 +311,19 @@ _V1_CONTROLLERS = frozenset((
     "net_cls", "net_prio", "perf_event", "pids", "rdma",
 ))
 # fmt: on
+_V2_CONTROLLERS = frozenset(
+    ("cpu", "cpuset", "dmem", "hugetlb", "io", "memory", "misc", "perf_event", "pids", "rdma")
+)
+#: The same under the other version's name.
+_RENAMED = {"io": "blkio", "blkio": "io"}
+#: What cgroup v2 does without a controller of its own, and how.
+_GONE_ON_V2 = {
+    "freezer": "cgroup.freeze does its work in every cgroup: climits freeze NAME",
+    "cpuacct": "cpu.stat tells the CPU time of every cgroup",
+    "devices": "there it is the work of a BPF program that is attached to the cgroup",
+    "net_cls": "nftables and BPF match cgroups of v2 by their path",
+    "net_prio": "nftables and BPF match cgroups of v2 by their path",
+}
 #: A cgroup's files are named after these; so no cgroup should be.
 KERNEL_PREFIXES = _V1_CONTROLLERS | {"cgroup", "io", "dmem"}
 #: Controllers that a hybrid host may leave on its v2 hierarchy without being "mixed".

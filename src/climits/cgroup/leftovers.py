@@ -112,7 +112,7 @@ def make_way(path: str, hierarchies: "list[tuple[Hierarchy, tuple[str, ...]]]") 
     parts = _parts(path, [hierarchy for hierarchy, _ in hierarchies])
     for part in parts:
         state = placement.owner_state(part.directory.get_mark(placement.MARK))
-        if state != "dead" and not (state == "none" and _is_abandoned(part.directory)):
+        if state != "dead" and not (state == "none" and _is_abandoned(part.directory, path)):
             raise _in_use(path, part)
     if parts:
         group = Cgroup(path, parts)
@@ -120,26 +120,43 @@ def make_way(path: str, hierarchies: "list[tuple[Hierarchy, tuple[str, ...]]]") 
         group.remove()
 
 
-def _is_abandoned(directory: Directory) -> bool:
-    """Left between making and marking it: unused, and older than any start takes."""
+def _is_abandoned(directory: Directory, path: str) -> bool:
+    """Left between making and marking it: unused, and older than any start takes.
+
+    Only what can be told to be ours: a person makes empty cgroups too, and sets limits on them.
+    """
     age = time.time() - os.fstat(directory.fd).st_ctime
-    return age > _START_TAKES and not directory.pids() and not directory.children()
+    if age <= _START_TAKES or directory.pids() or directory.children():
+        return False
+    name = path.rpartition("/")[2]
+    if (pid := placement.pid_in(name)) is not None:
+        return pid == os.getpid() or start_time(pid) is None
+    above = Directory(os.path.dirname(directory.path))
+    announced = map(placement.split_announcement, above.marks(placement.ANNOUNCED).values())
+    dead = any(n == name and placement.owner_state(mark) == "dead" for mark, n in announced)
+    above.close()
+    return dead
 
 
 def _in_use(path: str, part: Part) -> CgroupExistsError:
     mark = part.directory.get_mark(placement.MARK)
-    who = "by somebody else"
+    who = ""
     if mark is None and time.time() - os.fstat(part.directory.fd).st_ctime < _START_TAKES:
         who = "by climits, which is just starting there"
-    if mark == placement.KEPT:
-        who = "by a run that was told to keep it"
-    elif (pid := placement.owner_pid(mark)) is not None:
+    if (pid := placement.owner_pid(mark)) is not None:
         who = f"by climits, pid {pid}"
+    if who:
+        return CgroupExistsError(
+            f"the cgroup is in use {who}: {path}",
+            path=path,
+            errno=errno.EEXIST,
+            hint=f"choose another name, or use it as it is with root {path}",
+        )
     return CgroupExistsError(
-        f"the cgroup is in use {who}: {path}",
+        f"the cgroup exists already: {path}",
         path=path,
         errno=errno.EEXIST,
-        hint=f"choose another name, or use it as it is with root {path}",
+        hint=f"climits set {path} changes it, climits run --root {path} uses it as it is",
     )
 
 

@@ -22,6 +22,7 @@ from ..errors import (
     InvalidValueError,
 )
 from ..linux.proc import cgroup_paths, pid_namespace, start_time
+from ..units import quoted
 from . import files
 from .files import Directory
 from .layout import KERNEL_PREFIXES, Hierarchy, Layout, current
@@ -42,6 +43,20 @@ _MAX_NAME = 255  # bytes, NAME_MAX
 
 
 def check_name(name: str, *, what: str = "name") -> str:
+    """Accept a name that a person can use for a cgroup in every command.
+
+    Raises:
+        InvalidValueError: see check_component; or it would be read as a process.
+    """
+    number = name.removeprefix("pid:")
+    if number != name or (number.isascii() and number.isdigit()):
+        raise InvalidValueError(
+            f"{what}: {quoted(name)}: stands for a process", value=name, hint="put a letter first"
+        )
+    return check_component(name, what=what)
+
+
+def check_component(name: str, *, what: str = "name") -> str:
     """Accept one path component and nothing else.
 
     Raises:
@@ -55,7 +70,7 @@ def check_name(name: str, *, what: str = "name") -> str:
     elif name in (".", ".."):
         cause = "not a name"
     elif not name.isprintable():
-        cause = "control characters may not stand in a name"
+        cause = "characters that cannot be shown may not stand in a name"
     elif len(os.fsencode(name)) > _MAX_NAME:
         cause = f"longer than {_MAX_NAME} bytes"
     elif name.partition(".")[0] in KERNEL_PREFIXES and "." in name:
@@ -64,7 +79,7 @@ def check_name(name: str, *, what: str = "name") -> str:
         cause = "the kernel has a file of that name in each cgroup"
     if cause:
         raise InvalidValueError(
-            f"{what}: {name!r}: {cause}",
+            f"{what}: {quoted(name)}: {cause}",
             value=name,
             hint="a plain name; the parent says where it is made",
         )
@@ -78,21 +93,37 @@ def check_path(path: str, layout: Layout, *, what: str) -> str:
         A path that starts with a slash, such as /a/b.
 
     Raises:
-        InvalidValueError: ``..``, control characters.
+        InvalidValueError: ``..``, control characters, a directory beside the mount points.
     """
-    # /sys/fs/cgroup/cpu may be a link to cpu,cpuacct.
-    real = os.path.realpath(path) if path.isprintable() else path
-    for hierarchy in sorted(layout.hierarchies, key=lambda h: -len(h.mount_point)):
-        inside = hierarchy.cgroup_path(real)
-        if inside is not None and ".." not in path.split("/"):
-            path = inside
-            break
-    parts = [part for part in path.split("/") if part not in ("", ".")]
+    return locate(path, layout, what=what)[1]
+
+
+def locate(path: str, layout: Layout, *, what: str) -> "tuple[Hierarchy | None, str]":
+    """As check_path, and the hierarchy of a directory below a mount point; None for other paths."""
+    parts = path.split("/")
     if not path or ".." in parts or not path.isprintable():
         raise InvalidValueError(
-            f"{what}: {path!r}: not a cgroup path", value=path, hint="write it like /jobs/web"
+            f"{what}: {quoted(path)}: not a cgroup path", value=path, hint="write it like /jobs/web"
         )
-    return "/" + "/".join(parts)
+    real = os.path.realpath(path)  # /sys/fs/cgroup/cpu may be a link to cpu,cpuacct
+    for hierarchy in sorted(layout.hierarchies, key=lambda h: -len(h.mount_point)):
+        inside = hierarchy.cgroup_path(real)
+        if inside is not None:
+            return hierarchy, inside
+    if path.startswith("/"):
+        _refuse_beside(real, path, layout, what)
+    return None, "/" + "/".join(part for part in parts if part not in ("", "."))
+
+
+def _refuse_beside(real: str, path: str, layout: Layout, what: str) -> None:
+    """Refuse /sys/fs/cgroup/web where the hierarchies are mounted one level below."""
+    above = {os.path.dirname(h.mount_point) for h in layout.hierarchies} - {"/"}
+    if any(f"{real}/".startswith(f"{directory}/") for directory in above):
+        raise InvalidValueError(
+            f"{what}: {quoted(path)}: a directory in no hierarchy",
+            value=path,
+            hint="write the cgroup's path, like /jobs/web; climits hierarchies tells the mounts",
+        )
 
 
 # ---- marks ---------------------------------------------------------------------------------
@@ -163,7 +194,8 @@ def default_parent(hierarchies: list[Hierarchy]) -> str:
         return HOME
     candidates = [HOME]
     try:
-        own = set(cgroup_paths().values())
+        # One of another cgroup namespace has no place here.
+        own = {path for path in cgroup_paths().values() if ".." not in path.split("/")}
         candidates += sorted((path.rstrip("/") + HOME for path in own), key=len, reverse=True)
     except OSError:
         pass
@@ -416,21 +448,26 @@ def remove(part: Part, timeout: float = 10.0, *, kill: bool = False, there: bool
         return
     deadline = time.monotonic() + timeout
     pause = 0.0001
-    while not files.remove(path):
-        if kill and part.directory.pids():
+    while busy := files.remove_below(part.directory):
+        if kill and part.directory.is_populated():
             part.hierarchy.freezer(part.directory).kill(timeout)
-        for child in part.directory.children():  # made by the program inside its own cgroup
-            try:
-                remove(Part(part.hierarchy, part.directory.child(child), made=True), timeout)
-            except CgroupGoneError:
-                pass
         if time.monotonic() > deadline:
-            raise CgroupError(
-                f"cannot remove the cgroup: {path}: processes live in it",
-                path=path,
-                errno=errno.EBUSY,
-                hint="kill or move them first",
-            )
+            raise _still_populated(busy)
         # Processes that were just killed keep it busy until the last of their exit is done.
         time.sleep(pause)
         pause = min(pause * 2, 0.02)
+
+
+def _still_populated(path: str) -> CgroupError:
+    hint = "kill or move them first"
+    try:
+        if 0 in (Directory(path).pids() or [0]):  # v1 does not list those it has to hide
+            hint = "none is listed here: they live in another pid namespace, or cannot end"
+    except CgroupError:
+        pass
+    return CgroupError(
+        f"cannot remove the cgroup: {path}: processes live in it",
+        path=path,
+        errno=errno.EBUSY,
+        hint=hint,
+    )

@@ -4,9 +4,10 @@ import errno
 import os
 
 from ..errors import CgroupError, CgroupGoneError, InvalidValueError
-from .files import Directory
-from .freezer import KILL_TIMEOUT
+from ..linux.proc import cgroup_paths
+from .freezer import KILL_TIMEOUT, listed_pids
 from .group import Cgroup
+from .moving import Move, counterparts
 from .placement import Part
 
 #: Rounds of moving: what forks meanwhile is found in the next.
@@ -37,9 +38,10 @@ def delete(
     """
     if group.path == "/":
         raise InvalidValueError("the root cgroup cannot be removed", value="/")
-    below = {part: _below(part.directory) for part in group.parts}
+    if move_to is not None:
+        _refuse_inside(group, move_to)
     if not recursive:
-        children = sorted({d.path.rpartition("/")[2] for ds in below.values() for d in ds[:-1]})
+        children = sorted({name for part in group.parts for name in part.directory.children()})
         if children:
             raise CgroupError(
                 f"cannot remove {group.path}: it has children: {_some(children)}",
@@ -51,10 +53,9 @@ def delete(
         refuse_own(group, "kill")
         kill_all(group)
     elif move_to is not None:
-        for part in group.parts:
-            _move(part, below[part], move_to)
+        _move_out(group, move_to)
     else:
-        _refuse_populated(group, below)
+        _refuse_populated(group)
     group.remove()
 
 
@@ -72,13 +73,21 @@ def kill_all(group: Cgroup, timeout: float = KILL_TIMEOUT) -> int:
     return sum(part.hierarchy.freezer(part.directory).kill(timeout) for part in parts)
 
 
-def pids_below(group: Cgroup) -> set[int]:
-    """Processes of a cgroup and of those below it, in any hierarchy; may be empty."""
-    found: set[int] = set()
-    for part in group.parts:
-        for directory in _below(part.directory):
-            found |= set(_pids(directory))
-    return found
+def pids_below(group: Cgroup, parts: "list[Part] | None" = None) -> set[int]:
+    """Processes of a cgroup and of those below it; may be empty.
+
+    Those of a pid namespace that we cannot see into are left out.
+
+    Args:
+        group: which one.
+        parts: those of its parts to look into; None: all.
+    """
+    return set(_where(group.parts if parts is None else parts)) - {0}
+
+
+def has_hidden(group: Cgroup) -> bool:
+    """Whether processes live in it, or below it, that have no pid in our pid namespace."""
+    return 0 in _where(group.parts)
 
 
 def refuse_own(group: Cgroup, what: str) -> None:
@@ -92,74 +101,105 @@ def refuse_own(group: Cgroup, what: str) -> None:
             f"{what} would reach every process of the machine: the cgroup is /",
             hint="name a cgroup of its own",
         )
-    if os.getpid() in pids_below(group):
+    # The paths tell what the lists do not: a threaded cgroup's name no process.
+    if os.getpid() in pids_below(group) or any(_we_are_in(part) for part in group.parts):
         raise InvalidValueError(
             f"{what} would reach this command too: it runs in {group.path}",
             hint="run it from another cgroup",
         )
 
 
-def _below(directory: Directory) -> list[Directory]:
-    """The directory and all below it, children first."""
-    found = []
-    for name in directory.children():
+def _we_are_in(part: Part) -> bool:
+    path = part.hierarchy.path_among(cgroup_paths())
+    try:
+        own = part.hierarchy.directory_of(path or "/")
+    except CgroupError:
+        return False  # it is not below what we see, nor then below the part
+    return f"{own}/".startswith(f"{part.directory.path}/")
+
+
+def _where(parts: list[Part]) -> dict[int, list[Part]]:
+    """The parts that each process is in, or is below of; 0 stands for those without a pid here."""
+    found: dict[int, list[Part]] = {}
+    for part in parts:
         try:
-            found += _below(directory.child(name))
+            pids = {pid for directory in part.directory.walk() for pid in listed_pids(directory)}
         except CgroupGoneError:
             continue
-    return [*found, directory]
+        for pid in sorted(pids):
+            found.setdefault(pid, []).append(part)
+    return found
 
 
-def _pids(directory: Directory) -> list[int]:
-    try:
-        return directory.pids()
-    except CgroupGoneError:
-        return []
-    except CgroupError as e:
-        if e.errno != errno.EOPNOTSUPP:  # threaded: listed in the cgroup above
-            raise
-        return []
-
-
-def _refuse_populated(group: Cgroup, below: "dict[Part, list[Directory]]") -> None:
-    pids = sorted({pid for ds in below.values() for d in ds for pid in _pids(d)})
+def _refuse_populated(group: Cgroup) -> None:
+    pids = sorted(_where(group.parts))
     if pids:
-        count = "1 process" if len(pids) == 1 else f"{len(pids)} processes"
-        raise CgroupError(
-            f"cannot remove {group.path}: {count} in it: {_some([str(pid) for pid in pids])}",
-            path=group.path,
-            errno=errno.EBUSY,
-            hint="--kill ends them, --move-to CGROUP moves them",
-        )
+        there, hint = _counted(pids), "--kill ends them, --move-to CGROUP moves them"
+    elif any(part.directory.is_populated() for part in group.parts):
+        there = "threads of processes that are in a cgroup above"
+        hint = "climits classify CGROUP TID --thread moves one"
+    else:
+        return
+    raise CgroupError(
+        f"cannot remove {group.path}: {there} in it"
+        + (f": {_some([str(pid) for pid in pids])}" if pids and 0 not in pids else ""),
+        path=group.path,
+        errno=errno.EBUSY,
+        hint=hint if 0 not in pids else "--kill ends them",
+    )
+
+
+def _counted(pids: list[int]) -> str:
+    if 0 in pids:
+        return "processes of another pid namespace"
+    return "1 process" if len(pids) == 1 else f"{len(pids)} processes"
 
 
 def _some(words: list[str]) -> str:
     return ", ".join(words[:5]) + (", ..." if len(words) > 5 else "")
 
 
-def _move(part: Part, directories: list[Directory], target: Cgroup) -> None:
-    there = next((p for p in target.parts if p.hierarchy is part.hierarchy), None)
-    for _ in range(_ROUNDS):
-        pids = [pid for directory in directories for pid in _pids(directory)]
-        if not pids:
-            return
-        if there is None:
-            raise CgroupGoneError(
-                f"cannot move processes to {target.path}: {part.hierarchy.label} has no such "
-                "cgroup",
-                path=target.path,
+def _refuse_inside(group: Cgroup, target: Cgroup) -> None:
+    leaving = {part.hierarchy: f"{part.directory.path}/" for part in group.parts}
+    for part in target.parts:
+        if f"{part.directory.path}/".startswith(leaving.get(part.hierarchy, "\0")):
+            what = "itself" if target.path == group.path else f"{target.path}, which is below it"
+            raise InvalidValueError(
+                f"cannot move the processes of {group.path} to {what}: it is to be removed",
+                value=target.path,
+                hint="choose a cgroup outside",
             )
-        for pid in pids:
-            try:
-                there.directory.write("cgroup.procs", str(pid))
-            except CgroupError as e:
-                if e.errno != errno.ESRCH:  # it has ended meanwhile
-                    raise
-    raise CgroupError(
-        f"cannot empty {part}: its processes fork faster than they can be moved",
-        path=part.directory.path,
-        hint="--kill ends them",
-    )
+
+
+def _move_out(group: Cgroup, target: Cgroup) -> None:
+    """Move every process of a cgroup and of those below it, or none."""
+    move = Move()
+    try:
+        for _ in range(_ROUNDS):
+            where = _where(group.parts)
+            if not where:
+                return
+            if 0 in where:
+                raise CgroupError(
+                    f"cannot move the processes of {group.path}: some are of another pid namespace",
+                    path=group.path,
+                    hint="move them from the pid namespace that they are in; --kill ends them",
+                )
+            there = counterparts(list({p: None for ps in where.values() for p in ps}), target)
+            for pid, parts in where.items():
+                try:
+                    move.move(pid, [there[part.hierarchy] for part in parts])
+                except CgroupError as e:
+                    if e.errno != errno.ESRCH:  # it has ended meanwhile
+                        raise
+        raise CgroupError(
+            f"cannot empty {group.path}: its processes fork faster than they can be moved",
+            path=group.path,
+            hint="--kill ends them",
+        )
+    except BaseException:
+        move.undo()
+        raise
 
 
 def delegate(group: Cgroup, uid: int, gid: int = -1) -> None:

@@ -5,13 +5,16 @@ import sys
 from ..cgroup.group import Cgroup, find_parent, hierarchies_for
 from ..cgroup.layout import current
 from ..cgroup.limits import make_limits
-from ..cgroup.placement import check_name, check_path
+from ..cgroup.placement import check_component, check_name, check_path, release_parents
 from ..cgroup.removal import delegate, let_join
-from ..errors import InvalidValueError
+from ..errors import InvalidValueError, UnsupportedError
+from ..observe.text import printable
+from ..units import shown
 from .options import CGROUP, LIMITS, RUN, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 OPTIONS: tuple[Option, ...] = (
@@ -20,7 +23,8 @@ OPTIONS: tuple[Option, ...] = (
      "set later"),
     ("--owner", "USER[:GROUP]", "text", CGROUP, "give it to a user, who may make cgroups in it; "
      "its limits stay yours"),
-    ("--tasks-owner", "USER[:GROUP]", "text", CGROUP, "who may move processes into it"),
+    ("--tasks-owner", "USER[:GROUP]", "text", CGROUP, "who may move processes into it; cgroup v1 "
+     "only"),
 )  # fmt: skip
 ANYWHERE = True
 USAGE = "climits create NAME [OPTIONS]"
@@ -30,6 +34,10 @@ in the hierarchies of the memory controller, of the limits that are given, and
 of what freezes and kills; it stays until climits delete, and its path is
 printed.
 
+An owner on cgroup v2 may move processes within it; the first must be moved in
+by root (climits classify), since the kernel asks for the right to write in the
+cgroup above both places too. --tasks-owner is refused there.
+
 examples:
   climits create web --memory 64M --cpuset 0-1
   climits create /jobs/alice --memory 2G --owner alice
@@ -37,6 +45,8 @@ examples:
 
 __all__ = ["ANYWHERE", "EPILOG", "OPTIONS", "USAGE", "main"]
 
+#: The kernel keeps 2**32 - 1 for "leave it as it is".
+_MAX_ID = 2**32 - 2
 _OWN = ("controllers", "owner", "tasks_owner")
 
 
@@ -48,12 +58,14 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
             hint="climits create NAME --memory 64M",
         )
     owners = {name: owner_ids(values[name]) for name in _OWN[1:] if name in values}
-    name, parent = words[0], None
+    name, parent = words[0].rstrip("/") or words[0], None
     layout = current()
     if "/" in name:
         parent, _, name = check_path(name, layout, what="name").rpartition("/")
         parent = parent or "/"
-    check_name(name)
+        check_component(name)
+    else:
+        check_name(name)
     sizes = {key: value for key, value in values.items() if key not in _OWN}
     limits = make_limits(**sizes, parent=parent)
     wanted = limits.controllers()
@@ -61,17 +73,25 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
         named = [word for word in values["controllers"].split(",") if word]
         wanted = tuple(dict.fromkeys((*wanted, *named)))
     hierarchies = hierarchies_for(layout, wanted)
+    if "tasks_owner" in owners and any(h.delegates and mine for h, mine in hierarchies):
+        raise UnsupportedError(
+            "--tasks-owner works on cgroup v1 only: on v2 the kernel asks for the right to write "
+            "in the cgroup above both places too",
+            hint="give --owner a cgroup above them, or have root move with climits classify",
+        )
     group = Cgroup.make(name, limits, hierarchies, find_parent(layout, hierarchies, parent))
     try:
         if "owner" in owners:
             delegate(group, *owners["owner"])
         if "tasks_owner" in owners:
             let_join(group, *owners["tasks_owner"])
+        sys.stdout.write(f"{printable(group.path)}\n")
+        sys.stdout.flush()  # one that nobody was told of does not stay
     except BaseException:
         group.remove()
+        release_parents()
         raise
     group.keep()
-    sys.stdout.write(f"{group.path}\n")
     return 0
 
 
@@ -87,16 +107,22 @@ def owner_ids(text: str) -> tuple[int, int]:
     user, _, group = text.partition(":")
     if not user and not group:
         raise InvalidValueError("owner: empty", value=text, hint="write USER or USER:GROUP")
-    try:
-        uid = -1 if not user else int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
-    except KeyError:
-        raise InvalidValueError(
-            f"owner: {user}: no such user", value=text, hint="see getent passwd"
-        ) from None
-    try:
-        gid = -1 if not group else int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
-    except KeyError:
-        raise InvalidValueError(
-            f"owner: {group}: no such group", value=text, hint="see getent group"
-        ) from None
+    uid = _id(user, "user", lambda name: pwd.getpwnam(name).pw_uid) if user else -1
+    gid = _id(group, "group", lambda name: grp.getgrnam(name).gr_gid) if group else -1
     return uid, gid
+
+
+def _id(word: str, kind: str, look_up: "Callable[[str], int]") -> int:
+    """The number of a user or group, given by name or number."""
+    if word.isascii() and word.isdigit():
+        number = int(word[:11])
+        if number <= _MAX_ID:
+            return number
+        cause, hint = f"no {kind} has so large a number", f"the largest is {_MAX_ID}"
+    else:
+        try:
+            return look_up(word)
+        except (KeyError, ValueError):  # ValueError: a null byte
+            database = "passwd" if kind == "user" else "group"
+            cause, hint = f"no such {kind}", f"see getent {database}"
+    raise InvalidValueError(f"owner: {shown(word)}: {cause}", value=word, hint=hint)

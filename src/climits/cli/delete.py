@@ -19,12 +19,14 @@ ANYWHERE = True
 USAGE = "climits delete NAME [OPTIONS]"
 EPILOG = """\
 NAME is a cgroup that climits made, or a cgroup path. It is removed from every
-hierarchy that has it. One with processes or children is refused unless an
-option says what to do with them.
+hierarchy that has it; a directory below a mount point, such as
+/sys/fs/cgroup/pids/web, is removed alone. One with processes or children is
+refused unless an option says what to do with them. Processes are moved all or
+none; on cgroup v2 only into a cgroup whose children get no controllers.
 
 examples:
   climits delete web --kill
-  climits delete /jobs/old -r --move-to /jobs
+  climits delete /jobs/old -r --move-to /jobs/new
 """
 
 __all__ = ["ANYWHERE", "EPILOG", "OPTIONS", "USAGE", "main"]

@@ -2,7 +2,7 @@
 
 import sys
 
-from ..cgroup.removal import kill_all, refuse_own
+from ..cgroup.removal import has_hidden, kill_all, refuse_own
 from ..units import parse_duration
 from .cgroups import the_cgroup
 from .options import CGROUP, TELLING, Option
@@ -20,7 +20,8 @@ USAGE = "climits kill NAME [OPTIONS]"
 EPILOG = """\
 NAME is a cgroup that climits made, a cgroup path, or pid:1234. SIGKILL to every
 process in it and below it, frozen or not; what forks cannot escape. Ends when
-none is left. The cgroup stays.
+none is left. The cgroup stays. A directory below a mount point, such as
+/sys/fs/cgroup/pids/web, means the processes of that hierarchy's cgroup.
 """
 
 __all__ = ["ANYWHERE", "EPILOG", "OPTIONS", "USAGE", "main"]
@@ -31,7 +32,8 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
     timeout = parse_duration(values.get("timeout", 30.0), what="timeout")
     group = the_cgroup(words, "kill", acts=True)
     refuse_own(group, "kill")
+    others = ", and those of another pid namespace" if has_hidden(group) else ""
     killed = kill_all(group, timeout)
     if not values.get("quiet"):
-        sys.stdout.write(f"{killed} killed\n")
+        sys.stdout.write(f"{killed} killed{others}\n")
     return 0

@@ -2,11 +2,12 @@
 
 import sys
 
-from ..cgroup import placement
 from ..cgroup.files import Directory
-from ..cgroup.layout import Hierarchy, Layout, current
-from ..errors import CgroupError, CgroupGoneError, InvalidValueError
+from ..cgroup.layout import Hierarchy, current
+from ..errors import CgroupError
+from ..observe.text import printable
 from ..units import UNLIMITED, format_size
+from .cgroups import the_cgroup
 from .options import CGROUP, TELLING, Option
 
 TYPE_CHECKING = False
@@ -18,9 +19,11 @@ OPTIONS: tuple[Option, ...] = (
     ("--json", None, "switch", TELLING, "one JSON object a line"),
 )
 ANYWHERE = True
-USAGE = "climits ls [PATH] [OPTIONS]"
+USAGE = "climits ls [CGROUP] [OPTIONS]"
 EPILOG = """\
-Lists the cgroups below PATH, such as /climits; below / when none is given.
+Lists the cgroups below CGROUP: a path such as /climits, a name, or pid:1234;
+below / when none is given. Of a directory below a mount point, such as
+/sys/fs/cgroup/pids/web, those of that hierarchy.
 PROCS counts the processes in the cgroup itself, HIERARCHIES says which have it.
 climits tree shows more.
 """
@@ -30,13 +33,13 @@ __all__ = ["ANYWHERE", "EPILOG", "OPTIONS", "USAGE", "main"]
 
 def main(values: "dict[str, Any]", words: list[str]) -> int:
     """List them."""
-    if len(words) > 1:
-        raise InvalidValueError(f"ls takes one path: {words[1]}", hint="see climits ls --help")
-    layout = current()
-    path = placement.check_path(words[0], layout, what="path") if words else "/"
-    if not any(_open(hierarchy, path) for hierarchy in layout.hierarchies):
-        raise CgroupGoneError(f"no such cgroup: {path}", path=path, hint="climits ls lists all")
-    rows = [_facts(layout, child) for child in _below(layout, path, bool(values.get("recursive")))]
+    hierarchies, path = current().hierarchies, "/"
+    if words:
+        group = the_cgroup(words, "ls", acts=True)
+        hierarchies, path = [part.hierarchy for part in group.parts], group.path
+        group.close()
+    below = _below(hierarchies, path, bool(values.get("recursive")))
+    rows = [_facts(hierarchies, child) for child in below]
     if values.get("json"):
         import json
 
@@ -54,26 +57,32 @@ def _open(hierarchy: Hierarchy, path: str) -> "Directory | None":
         return None  # removed while we look, or not in this hierarchy
 
 
-def _below(layout: Layout, path: str, recursive: bool) -> "list[str]":
-    names: set[str] = set()
-    for hierarchy in layout.hierarchies:
-        directory = _open(hierarchy, path)
-        names |= set(directory.children()) if directory else set()
-    found = []
-    for name in sorted(names):
-        child = f"{path.rstrip('/')}/{name}"
-        found.append(child)
-        if recursive:
-            found += _below(layout, child, True)
+def _below(hierarchies: list[Hierarchy], top: str, recursive: bool) -> list[str]:
+    """Paths below one, in the order of a tree."""
+    found: list[str] = []
+    todo = [top]
+    while todo:
+        path = todo.pop()
+        if path != top:
+            found.append(path)
+        if path != top and not recursive:
+            continue
+        names: set[str] = set()
+        for hierarchy in hierarchies:
+            directory = _open(hierarchy, path)
+            if directory is not None:
+                names |= set(directory.children())
+                directory.close()
+        todo += [f"{path.rstrip('/')}/{name}" for name in sorted(names, reverse=True)]
     return found
 
 
-def _facts(layout: Layout, path: str) -> "dict[str, Any]":
+def _facts(hierarchies: list[Hierarchy], path: str) -> "dict[str, Any]":
     """What one line tells; sizes in bytes, None where the kernel does not report it."""
     pids: set[int] = set()
     labels = []
     facts: dict[str, Any] = {"path": path, "processes": 0, "memory_current": None}
-    for hierarchy in layout.hierarchies:
+    for hierarchy in hierarchies:
         directory = _open(hierarchy, path)
         if directory is None:
             continue
@@ -86,7 +95,8 @@ def _facts(layout: Layout, path: str) -> "dict[str, Any]":
                 facts["memory_current"] = memory.current()
                 facts["memory_max"] = "max" if limit == UNLIMITED else limit
         except CgroupError:
-            continue  # removed meanwhile, threaded, or without the controller
+            pass  # removed meanwhile, threaded, or without the controller
+        directory.close()
     return facts | {"processes": len(pids), "hierarchies": sorted(labels)}
 
 
@@ -95,7 +105,7 @@ def _print(rows: "list[dict[str, Any]]") -> None:
     for row in rows:
         limit = row.get("memory_max")
         table.append((
-            row["path"],
+            printable(row["path"]),
             str(row["processes"]),
             "-" if row["memory_current"] is None else format_size(row["memory_current"]),
             limit if limit == "max" else "-" if limit is None else format_size(limit),

@@ -1,5 +1,6 @@
 """The command `climits`: find the module of a subcommand and run it."""
 
+import errno
 import io
 import os
 import sys
@@ -168,14 +169,15 @@ def complain(error: BaseException) -> None:
 
 
 def _of_output(error: Exception) -> "ClimitsError | None":
-    """What to tell when it was standard output that failed, which a full device does."""
-    try:
-        sys.stdout.flush()  # what could not be written fails once more
-    except (OSError, ValueError):
-        if isinstance(error, OSError) and error.filename is None:
-            cause = os.strerror(error.errno or 0).lower()
-            return ClimitsError(f"cannot write to standard output: {cause}")
-    return None
+    """What to tell when it was standard output that failed, which a full device does.
+
+    Files of cgroups fail with errors of our own, and what is opened by a name has it on its error.
+    """
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+    if not isinstance(error, OSError) or error.filename is not None or error.errno not in full:
+        return None
+    cause = os.strerror(error.errno).lower()
+    return ClimitsError(f"cannot write to standard output: {cause}")
 
 
 def _usage() -> str:

@@ -5,7 +5,7 @@ end and a cgroup may be removed meanwhile, and then what was seen last is told.
 """
 
 from ..cgroup.files import Directory
-from ..cgroup.find import find_cgroup
+from ..cgroup.find import find_cgroup, is_process
 from ..cgroup.layout import Hierarchy, Layout, current
 from ..errors import CgroupError, CgroupGoneError
 from ..linux import proc
@@ -126,9 +126,8 @@ def inspect(word: str) -> Inspection:
         InvalidValueError: the word means nothing.
         CgroupGoneError: there is no such process or cgroup.
     """
-    pid = word.removeprefix("pid:")
-    if pid.isascii() and pid.isdigit():
-        return inspect_process(int(pid))
+    if is_process(word):
+        return inspect_process(int(word.removeprefix("pid:")))
     return inspect_cgroup(word)
 
 
