@@ -55,11 +55,16 @@ def gone(pid):
         return True
 
 
-def ignores(pid, number):
+def ignores(pid, number, field="SigIgn"):
     """Whether a process has come so far as to ignore a signal."""
     with open(f"/proc/{pid}/status") as file:
-        mask = int(file.read().partition("SigIgn:")[2].split()[0], 16)
+        mask = int(file.read().partition(f"{field}:")[2].split()[0], 16)
     return bool(mask >> (number - 1) & 1)
+
+
+def catches(pid, number):
+    """Whether a process has come so far as to handle a signal."""
+    return ignores(pid, number, "SigCgt")
 
 
 def until(condition, what="waited in vain"):

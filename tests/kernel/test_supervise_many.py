@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 from supervised import Supervised
-from support import IN_VM, PATIENCE, gone, our_cgroups, until
+from support import IN_VM, PATIENCE, catches, gone, our_cgroups, until
 
 import climits as library
 from climits.supervise import Client
@@ -109,28 +109,35 @@ def test_whoever_steers_meanwhile_a_shutdown_goes_on(supervise, hog):
 def test_what_is_asked_last_holds_while_a_program_stops(supervise, config):
     text = f"""[program.web]\ncommand = ["/bin/sh", "-c", "{SLOW}"]\n"""
     other = "[program.other]\ncommand = 'sleep 1000'\n"
+
+    def started(count):
+        """The pid of web's next start, once it takes its time to stop."""
+        pid = s.wait_for("started", count, "web")["pid"]
+        until(lambda: catches(pid, signal.SIGTERM))
+        return pid
+
     with supervise(text + other) as s:
-        s.wait_for("started", 2)
+        started(1)
         with Client(str(s.socket)) as client:
             client.stop("web")
             client.start("web")
-            s.wait_for("started", 3)
+            started(2)
             config(other)
             client.reload()
             config(text + other)
             client.reload()
-            s.wait_for("started", 4)
+            started(3)
             config(text.replace("0.05", "0.06") + other)
             client.reload()
             config(text + other)
             client.reload()
-            pid = s.wait_for("started", 5)["pid"]
+            pid = started(4)
             with open(f"/proc/{pid}/cmdline") as file:
                 assert "sleep 0.05" in file.read()
             client.stop("web")
             s.wait_for("stopped", 4)
             until(lambda: client.status("web")[0]["status"] == "stopped")
-            assert len(s.events("started")) == 5
+            assert len(s.events("started", "web")) == 4
 
 
 def test_ctl(supervise, hog):
