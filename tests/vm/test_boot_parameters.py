@@ -15,7 +15,16 @@ CLIMITS = Path(sys.executable).with_name("climits")
 
 def doctor(append: str, mode: str) -> tuple[int, dict[str, Any]]:
     """Exit status and findings by key of a machine that was booted so."""
-    words = ("--append", append, "--mode", mode, "--", str(CLIMITS), "doctor", "--json")
+    words = (
+        "--append",
+        f"any-layout {append}",
+        "--mode",
+        mode,
+        "--",
+        str(CLIMITS),
+        "doctor",
+        "--json",
+    )
     status, out, err = boot(*words)
     assert status in (0, 1, 2), out + err
     return status, {f["key"]: f for f in json.loads(out)["findings"] if "key" in f}
