@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -596,14 +597,19 @@ def as_user(hog):
             if os.path.exists(f"{path}/{name}"):
                 os.chown(f"{path}/{name}", USER, USER)
 
-    def run(*words):
+    def climits_command(*words):
         join = "".join(f"echo $$ > {path}/cgroup.procs; " for path in paths)
-        command = [*prefix, sys.executable, "-c", ENTRY, "container", "--memory", "50M", *words]
+        command = [*prefix, sys.executable, "-c", ENTRY, *words]
         return subprocess.run(
             ["sh", "-c", f'{join} exec "$@"', "sh", *map(str, command)],
             capture_output=True, text=True, cwd="/",
         )  # fmt: skip
 
+    def run(*words):
+        return climits_command("container", "--memory", "50M", *words)
+
+    run.enter = lambda *words: climits_command("enter", "--quiet", *words)
+    run.paths = paths
     yield run
     for path in paths:
         for below, _, _ in os.walk(path, topdown=False):
@@ -642,3 +648,158 @@ def test_an_ordinary_user_cannot_share_the_user_namespace(as_user):
     done = as_user("--share", "user", "--", "true")
     assert done.returncode == 125
     assert "an ordinary user needs a user namespace" in done.stderr
+
+
+# ---- what an attacker has tried ------------------------------------------------------------
+
+
+def test_process_1_of_ours_shows_nothing_of_itself(inside, rootfs):
+    code = "for f in exe fd mem root cwd environ; do ls -la /proc/1/$f 2>&1; cat /proc/1/$f; done"
+    result = inside("sh", "-c", code, rootfs=rootfs, init=True)
+    assert "->" not in result.stdout.replace("fd -> ", ""), result.stdout
+    code = "for f in /proc/1/fd/*; do printf '\\177\\0\\0\\0' > $f; done; exit 3"
+    result = inside("sh", "-c", code, rootfs=rootfs, init=True)
+    assert (result.verdict, result.returncode) == ("exited", 3)
+    assert our_cgroups() == []
+
+
+def test_process_1_cannot_be_overwritten(rootfs):
+    """Its file is on a mount that cannot be written, whoever may look at it."""
+    container = climits.Container(rootfs=rootfs, init=True, cap_add=["ALL"], seccomp="none")
+    with climits.Process(["sleep", "1000"], memory="50M", container=container) as p:
+        table = Path(f"/proc/{p.pid}/exe")
+        fd = os.open(table, os.O_PATH)
+        try:
+            with pytest.raises(OSError):  # EROFS, or ETXTBSY while it runs
+                os.open(f"/proc/self/fd/{fd}", os.O_WRONLY)
+            p.kill()
+            p.wait()
+            with pytest.raises(OSError, match="Read-only"):
+                os.open(f"/proc/self/fd/{fd}", os.O_WRONLY)
+        finally:
+            os.close(fd)
+
+
+def test_a_directory_that_is_covered_is_left(tmp_path, monkeypatch):
+    monkeypatch.chdir("/proc/sys/kernel")
+    result = climits.run(
+        ["sh", "-c", "pwd; echo 1 > panic_on_oops"], memory="50M", stdout=-1, stderr=-1,
+        text=True, container=climits.Container(),
+    )  # fmt: skip
+    assert result.returncode != 0 and "Read-only" in result.stderr, result.stdout
+    assert result.stdout == "/proc/sys/kernel\n"
+
+
+@pytest.mark.vm_only
+def test_other_mounts_of_the_kernels_are_no_way_either(inside, tmp_path):
+    memory = current().holding("memory")
+    fstype, options = memory.mount_words
+    points = {"cg": (fstype, options), "p": ("proc", None)}
+    for name, (kind, data) in points.items():
+        (tmp_path / name).mkdir()
+        more = ["-o", data] if data else []
+        subprocess.run(["mount", "-t", kind, *more, kind, tmp_path / name], check=True)
+    try:
+        code = (
+            f"echo $$ > {tmp_path}/cg/cgroup.procs; ls {tmp_path}/p | wc -l;"
+            f"echo 1 > {tmp_path}/p/sys/kernel/panic_on_oops"
+        )
+        result = inside("sh", "-c", code)
+        assert result.stdout == "0\n", result.stderr
+        assert "Read-only" in result.stderr.split("\n")[0]
+        result = inside("sh", "-c", code.replace(str(tmp_path), "/mnt"), binds=[f"{tmp_path}:/mnt"])
+        assert result.stdout == "0\n", result.stderr
+    finally:
+        for name in points:
+            subprocess.run(["umount", tmp_path / name], check=True)
+
+
+def test_what_an_earlier_run_has_left_leads_nowhere(inside, rootfs, tmp_path):
+    upper = tmp_path / "layer/upper"
+    upper.mkdir(parents=True)
+    (upper / "data").symlink_to(tmp_path)
+    options = {"rootfs": rootfs, "overlay_dir": tmp_path / "layer"}
+    with pytest.raises(climits.InvalidValueError, match="is a link"):
+        inside("true", binds=["/etc/passwd:/data/evil"], **options)
+    (upper / "dev").symlink_to("/etc")
+    with pytest.raises(climits.InvalidValueError, match="a link"):
+        inside("true", **options)
+
+
+def test_a_passwd_that_never_ends(inside, rootfs):
+    os.mkfifo(rootfs / "etc/passwd")
+    with pytest.raises(climits.InvalidValueError, match="no such user"):
+        inside("true", rootfs=rootfs, user="someone")
+
+
+def test_who_enters_cannot_be_looked_into(hog):
+    """The entering process shares our memory until the exec, and can be seen from inside."""
+    watch = (
+        "import os, time\n"
+        "seen, end, got = set(), time.monotonic() + 3, []\n"
+        "while time.monotonic() < end:\n"
+        "    for pid in os.listdir('/proc'):\n"
+        "        if not pid.isdigit() or int(pid) == os.getpid(): continue\n"
+        "        try: words = open(f'/proc/{pid}/cmdline').read().split(chr(0))\n"
+        "        except OSError: continue\n"
+        "        if 'enter' not in words: continue\n"
+        "        seen.add(pid)\n"
+        "        try: fd = os.open(f'/proc/{pid}/exe', os.O_PATH)\n"
+        "        except OSError: continue\n"
+        # What it has become by now may be looked at; what it was before, climits, may not.
+        "        if 'python' in os.readlink(f'/proc/self/fd/{fd}'): got.append(pid)\n"
+        "        os.close(fd)\n"
+        "print(len(got), len(seen) > 0, flush=True)\n"
+    )
+    container = climits.Container(init=True, cap_add=["SYS_PTRACE"])
+    options = {"memory": "100M", "container": container, "name": "climits-box", "text": True}
+    with climits.Process([sys.executable, "-c", watch], stdout=-1, **options) as p:
+        for _ in range(3 if IN_VM else 12):
+            subprocess.run(
+                [sys.executable, "-m", "climits", "enter", "--quiet", "climits-box", "--", "true"],
+                capture_output=True,
+            )
+        got, seen = p.stdout.read().split()
+    assert got == "0"
+    assert seen == "True" or IN_VM  # or nothing was tried
+
+
+@pytest.mark.parametrize(
+    "words", [["sh", "-c", "sleep 1000; :"], ["bash", "-c", "while :; do :; done"]]
+)
+def test_a_process_1_that_handles_nothing_can_be_ended(command, words):
+    child = subprocess.Popen(
+        [command, "container", "--memory", "50M", "--name", "climits-box", "--", *words],
+        stderr=subprocess.PIPE,
+    )
+    try:
+        until(lambda: our_cgroups() and any(pids_of("climits-box")))
+        time.sleep(0.3 * PATIENCE)
+        child.terminate()
+        child.wait(60 * PATIENCE)
+    finally:
+        child.kill()
+        child.communicate()
+    assert child.returncode == 137
+
+
+def pids_of(name):
+    try:
+        return climits.Cgroup.open(f"/climits/{name}").memory.directory.pids()
+    except climits.CgroupError:
+        return []
+
+
+def test_an_ordinary_user_enters_their_own(as_user, hog):
+    words = ("--name", "climits-users", "--", "sh", "-c", f"{hog} hold {int(4000 * PATIENCE)}; :")
+    thread = threading.Thread(target=as_user, args=words)
+    thread.start()
+    file = Path(as_user.paths[0], "climits/climits-users/cgroup.procs")
+    try:
+        until(lambda: file.exists() and len(file.read_text().split()) == 2)
+        pid = file.read_text().split()[0]
+        found = as_user.enter(f"pid:{pid}", "--", "sh", "-c", "id -u; ls -d /proc/[0-9]* | wc -l")
+    finally:
+        thread.join()
+    uid, processes = found.stdout.split()
+    assert uid == "0" and 2 <= int(processes) <= 6, found.stderr

@@ -277,7 +277,7 @@ def test_a_list_of_permissions_is_enough_for_a_program(tmp_path):
         execve brk arch_prctl mmap munmap mprotect access faccessat faccessat2 openat read
         close fstat newfstatat pread64 set_tid_address set_robust_list rseq prlimit64 getrandom
         exit_group write futex statx readlinkat readlink rt_sigprocmask clone pipe2 fcntl kill
-        rt_sigtimedwait wait4 setpgid ioctl rt_sigaction exit getpid gettid
+        rt_sigtimedwait wait4 prctl setpgid ioctl rt_sigaction exit getpid gettid
     """
     table = {
         "defaultAction": "SCMP_ACT_ERRNO",

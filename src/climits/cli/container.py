@@ -70,9 +70,14 @@ def main(values: "dict[str, Any]", command: list[str]) -> int:
 
 
 def _run(values: "dict[str, Any]", command: list[str], container: Container) -> int:
-    """Run it in the foreground of the terminal, if we are there."""
+    """Run it; a shell that somebody types into gets the terminal."""
+    typed = all(word.startswith("-") and "c" not in word for word in command[1:])
+    if os.isatty(0) and container.is_shell(command) and typed:
+        # Inside it could not see that it is in the background: so stop here until it is not.
+        while os.tcgetpgrp(0) != os.getpgrp():
+            os.killpg(0, _signal.SIGTTIN)
+        container.takes_terminal = True
     try:
-        container.takes_terminal = os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
         return run_command(values, command, container)
     finally:
         if container.takes_terminal:

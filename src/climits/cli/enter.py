@@ -29,7 +29,7 @@ __all__ = ["EPILOG", "OPTIONS", "USAGE", "main"]
 
 def main(values: "dict[str, Any]", words: list[str]) -> int:
     """Join and run."""
-    if not words:
+    if not words or words[0] == "--":
         raise InvalidValueError("no container was given", hint="climits enter NAME -- COMMAND")
     command = words[1:]
     if command[:1] == ["--"]:

@@ -105,8 +105,15 @@ def _run(
             _tell(f"passing signal {number} on")
         if number in ENDING:
             process.stop(number)
+            end_process_1(process, number)
         else:
             process.send_signal(number)
+
+    def end_process_1(process: Process, number: int) -> None:
+        # The kernel spares process 1 of a pid namespace from what it does not handle.
+        alone = spec.container is not None and not spec.joins and process.status_fd < 0
+        if alone and number in ENDING and _would_end(process.pid, number):
+            process.kill_all()
 
     process = Process.from_spec(
         spec,
@@ -129,9 +136,24 @@ def _run(
         timeout,
         kill_after,
         wake=relay.fd,
-        on_wake=lambda: relay.turn(process.pidfd, lambda n: pass_on(process, n)),
+        on_wake=lambda: relay.turn(
+            process.pidfd,
+            lambda n: pass_on(process, n),
+            # What the terminal sends it has got itself, for what that is worth to a process 1.
+            again=(lambda n: end_process_1(process, n)) if spec.container else None,
+        ),
         on_pause=at_pause,
     )
+
+
+def _would_end(pid: int, number: int) -> bool:
+    """Whether a process has neither a handler for a signal nor ignores it."""
+    from ..linux import proc
+
+    facts = proc.status(pid)
+    masks = int(facts.get("SigCgt", "0"), 16) | int(facts.get("SigIgn", "0"), 16)
+    in_new = facts.get("NSpid", "").split()[1:]
+    return bool(in_new) and not masks >> (number - 1) & 1
 
 
 def environment(pairs: "list[str] | tuple[()]", clear: bool) -> "dict[str, str] | None":

@@ -53,6 +53,9 @@
 #ifndef SYS_close_range
 #define SYS_close_range 436
 #endif
+#ifndef SYS_open_tree
+#define SYS_open_tree 428
+#endif
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr 442
 #endif
@@ -72,7 +75,7 @@
 static const struct { const char *name; long nr; } known_calls[] = {
 #define CALL(name) {#name, SYS_##name}
     CALL(capset), CALL(chdir), CALL(close), CALL(close_range), CALL(dup3), CALL(fcntl),
-    CALL(getppid), CALL(ioctl), CALL(mkdirat), CALL(mount), CALL(mount_setattr), CALL(openat),
+    CALL(getppid), CALL(ioctl), CALL(mkdirat), CALL(mount), CALL(mount_setattr), CALL(open_tree), CALL(openat),
     CALL(pivot_root), CALL(prctl), CALL(prlimit64), CALL(read), CALL(readlinkat), CALL(setgroups),
     CALL(sethostname), CALL(setns), CALL(setpgid), CALL(setpriority), CALL(setresgid),
     CALL(setresuid), CALL(setsid), CALL(socket), CALL(symlinkat), CALL(umask), CALL(umount2),

@@ -29,7 +29,7 @@ NAMESPACES = {
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 _MNT_DETACH = 2
-_AT_RECURSIVE = 0x8000
+_AT_RECURSIVE, _AT_EMPTY_PATH, _OPEN_TREE_CLONE = 0x8000, 0x1000, 1
 _MOUNT_ATTR_RDONLY = 1
 #: As `expect`: a failure of the step does not matter.
 ANY_RESULT = -1
@@ -89,6 +89,27 @@ def make_read_only(plan: Plan, target: str) -> None:
         "mount_setattr", AT_FDCWD, _bytes(target), _AT_RECURSIVE, attributes, len(attributes),
         purpose=f"make {target} read-only",
     )  # fmt: skip
+
+
+def read_only_copy(plan: Plan, path: str, fd: int) -> None:
+    """Replace a descriptor by one of the same file on a mount of its own that cannot be written.
+
+    What is executed through it can be found by the program, as /proc/PID/exe.
+
+    Args:
+        plan: while the mounts of the host may still be copied.
+        path: of the file, as seen here.
+        fd: which number it is to have; close-on-exec.
+    """
+    purpose = f"copy the mount of {path}"
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC
+    copy = plan.call("open_tree", AT_FDCWD, _bytes(path), flags, purpose=purpose)
+    attributes = struct.pack("QQQQ", _MOUNT_ATTR_RDONLY, 0, 0, 0)
+    plan.call(
+        "mount_setattr", copy, b"", _AT_EMPTY_PATH, attributes, len(attributes), purpose=purpose
+    )
+    plan.call("dup3", copy, fd, os.O_CLOEXEC, purpose=purpose)
+    plan.call("close", copy)
 
 
 def make_directory(plan: Plan, path: str, mode: int = 0o755) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # Source: include/uapi/linux/{prctl,fcntl,resource}.h
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 LAST_FD = 0xFFFF_FFFF
 PRIO_PROCESS = 0
 RLIMIT_NOFILE = 7
@@ -169,6 +170,13 @@ class Plan:
         purpose = "die with climits"
         self.call("prctl", PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0, purpose=purpose)
         self.call("getppid", purpose=purpose, expect=parent)
+
+    def hide_memory(self) -> None:
+        """Let nobody look into the child before the exec: it shares our memory.
+
+        The parent puts its own state back; see _spawn.c.
+        """
+        self.call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0, purpose="hide the memory")
 
     def take_terminal(self, pid: int) -> None:
         """Lead a process group of its own, and have standard input's terminal serve that one.

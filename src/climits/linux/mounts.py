@@ -57,6 +57,26 @@ def cgroup_mounts(mountinfo: "str | None" = None) -> "Iterator[Mount]":
             yield Mount(line)
 
 
+#: File systems through which the kernel is looked into and steered.
+_OF_THE_KERNEL = frozenset((
+    "binder", "bpf", "cgroup", "cgroup2", "configfs", "debugfs", "efivarfs", "proc", "pstore",
+    "resctrl", "securityfs", "selinuxfs", "sysfs", "tracefs",
+))  # fmt: skip
+
+
+def kernel_mounts(mountinfo: "str | None" = None) -> "list[Mount]":
+    """The mounts of the kernel's own file systems that can be reached, oldest first.
+
+    Args:
+        mountinfo: text of /proc/self/mountinfo; None reads it.
+    """
+    if mountinfo is None:
+        with open("/proc/self/mountinfo", "rb") as file:
+            mountinfo = os.fsdecode(file.read())
+    mounts = [Mount(line) for line in mountinfo.split("\n") if " - " in line]
+    return [m for m in mounts if m.fstype in _OF_THE_KERNEL and os.path.exists(m.point)]
+
+
 def kernel_controllers(text: "str | None" = None) -> dict[str, bool]:
     """Controllers that the kernel was built with, and whether each is enabled.
 

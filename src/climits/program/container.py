@@ -192,7 +192,12 @@ class Container:
             return False
         if self.init is not None:
             return self.init
-        return command[0].rpartition("/")[2] not in _SHELLS
+        return not self.is_shell(command)
+
+    @staticmethod
+    def is_shell(command: "Sequence[str]") -> bool:
+        """Whether a command is a shell, which reaps orphans itself."""
+        return command[0].rpartition("/")[2] in _SHELLS
 
     def check(self) -> None:
         """Look at what the kernel allows before anything is made.
@@ -297,6 +302,8 @@ def _maps(
         rows = list(ranges or ())
         if not any(first == 0 and number > 0 for first, _, number in rows):
             raise InvalidValueError(f"{name}: 0 is not mapped", hint="the container needs a root")
+        if any(not 0 <= n < 2**32 or i + n > 2**32 or o + n > 2**32 for i, o, n in rows):
+            raise InvalidValueError(f"{name}: an id beyond 4294967294", hint="ids have 32 bits")
         found.append(rows)
     if "user" not in new:
         raise InvalidValueError(

@@ -117,16 +117,26 @@ def read_status(pidfd: int, told: int = -1) -> int:
         pidfd: of the child.
         told: where process 1 of a container has written how its program ended; -1 without one.
     """
-    if told >= 0 and len(data := os.read(told, 4)) == 4:
-        return int.from_bytes(data, sys.byteorder)
     try:
         end = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
     except ChildProcessError:
         return 0  # somebody else has reaped it: as subprocess, take the best
     assert end is not None  # without WNOHANG it waits
     if end.si_code == os.CLD_EXITED:
-        return end.si_status << 8
+        status = end.si_status << 8
+        return _told_status(told, status) if told >= 0 else status
     return end.si_status | (0x80 if end.si_code == os.CLD_DUMPED else 0)
+
+
+def _told_status(fd: int, status: int) -> int:
+    """What process 1 has written, if that is how its own exit status came about; else that."""
+    os.set_blocking(fd, False)  # a program may have kept the other end
+    try:
+        told = int.from_bytes(os.read(fd, 4), sys.byteorder)
+    except BlockingIOError:
+        return status
+    signalled = 0 < told & 0x7F < 0x7F and told >> 8 == 0
+    return told if signalled and os.WTERMSIG(told) + 128 == status >> 8 else status
 
 
 def collect(process: "Process", status: int, duration: float) -> Result:

@@ -60,6 +60,7 @@ class Cage:
         if self._init:
             program = os.open(INIT, os.O_RDONLY | os.O_CLOEXEC)
             self.status_fd, report = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(report, False)  # process 1 must never wait for us
             self._held = [program, report]
 
     @property
@@ -122,6 +123,8 @@ class Cage:
             ns.unshare(plan, "cgroup")
         if "net" in new:
             ns.raise_loopback(plan)
+        if self._init:
+            ns.read_only_copy(plan, INIT, self._held[0])
         if container.takes_terminal and self.hides_parent and not self._init:
             plan.take_terminal(1)
         build(plan, container, self.layout)
@@ -136,6 +139,7 @@ class Cage:
             ns.unshare(plan, "uts")
             if container.hostname is not None:
                 ns.host_name(plan, container.hostname)
+        plan.hide_memory()
         capabilities.outlive_user(plan)
 
     def give_up(self, plan: Plan) -> None:

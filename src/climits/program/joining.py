@@ -48,6 +48,7 @@ class Joining:
         self._filter = self._same_filter()
         self.pidfd = os.pidfd_open(self.pid)
         self._own_pids = -1
+        self._left = False
 
     def _same_filter(self) -> "bytes | None":
         """The default filter, where process 1 has one: its own cannot be read back.
@@ -76,6 +77,7 @@ class Joining:
             if os.geteuid() != 0 and (outer := outer_user_namespace(self.pid)) is not None:
                 setns(outer, flags_of(("user",)))  # the rights over the others are there
                 os.close(outer)
+                self._left = True
             if self.hides_parent:  # counts for children only, so it is done by their parent
                 self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
                 setns(self.pidfd, flags_of(("pid",)))
@@ -92,7 +94,8 @@ class Joining:
         from ..linux.syscalls import setns
 
         if self._own_pids >= 0:
-            setns(self._own_pids, flags_of(("pid",)))
+            if not self._left:  # the right to go back is in the namespace that we have left
+                setns(self._own_pids, flags_of(("pid",)))
             os.close(self._own_pids)
         os.close(self.pidfd)
 
@@ -102,6 +105,7 @@ class Joining:
     def enter(self, plan: Plan) -> None:
         """Add the steps."""
         plan.root = f"/proc/{self.pid}/root"
+        plan.hide_memory()  # from the container's root, before we are where it can see us
         join(plan, self.pidfd, self.names)
         if "mnt" in self.names:
             plan.call("chdir", b"/", purpose="change to /")
@@ -128,8 +132,9 @@ def first_process(group: "Cgroup") -> int:
     found = None
     for pid in sorted(pids_below(group)):
         try:
-            if not different(pid):
-                continue
+            names = different(pid)
+            if "mnt" not in names or not {"pid", "user"} & set(names):
+                continue  # threads of the kernel have a mount namespace of their own, too
             if proc.status(pid).get("NSpid", "").split()[-1:] == ["1"]:
                 return pid
         except OSError:

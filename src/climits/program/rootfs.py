@@ -14,6 +14,7 @@ import struct
 from ..errors import InvalidValueError
 from ..launch import namespaces as ns
 from ..launch.plan import AT_FDCWD, Plan
+from ..linux.mounts import kernel_mounts
 from .container import Container
 
 TYPE_CHECKING = False
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..cgroup.layout import Layout
+    from ..linux.mounts import Mount
 
 # Hidden: they tell of the host, or let a program reach its memory.
 MASKED = (
@@ -49,7 +51,7 @@ def build(plan: Plan, container: Container, layout: "Layout") -> None:
     """Add the steps, from private mounts to the final root."""
     ns.private_mounts(plan)
     if container.rootfs is None:
-        _host_tree(plan, container, layout)
+        _host_tree(plan, container)
     else:
         _own_tree(plan, container, layout)
 
@@ -57,17 +59,30 @@ def build(plan: Plan, container: Container, layout: "Layout") -> None:
 # ---- the host's tree -----------------------------------------------------------------------
 
 
-def _host_tree(plan: Plan, container: Container, layout: "Layout") -> None:
+def _host_tree(plan: Plan, container: Container) -> None:
     if "pid" in container.new:
         ns.mount(plan, "proc", "/proc", "proc", _PLAIN)
     _protect(plan, container, "", [p for p in MASKED if p.startswith("/proc")])
     ns.make_read_only(plan, "/sys")
-    for hierarchy in layout.hierarchies:
-        if not hierarchy.mount_point.startswith("/sys/"):
-            ns.make_read_only(plan, hierarchy.mount_point)
+    for mount in kernel_mounts():
+        if not mount.point.startswith(("/sys/", "/proc/")) and mount.point not in ("/sys", "/proc"):
+            _take_power(plan, mount, mount.point)
     _extras(plan, container, "")
     if container.read_only:
         ns.make_read_only(plan, "/")
+    # The directory we are in may lie in what has just been covered.
+    here = os.getcwd()
+    plan.call("chdir", b"/", purpose="change to /")
+    plan.call("chdir", os.fsencode(here), purpose=f"change to {here}", expect=ns.ANY_RESULT)
+
+
+def _take_power(plan: Plan, mount: "Mount", target: str) -> None:
+    """Make a mount by which the kernel is steered read-only; others' processes are hidden."""
+    if mount.fstype == "proc":
+        flags = _PLAIN | ns.MS_RDONLY
+        ns.mount(plan, "tmpfs", target, "tmpfs", flags, "size=0", purpose=f"hide {target}")
+    else:
+        ns.make_read_only(plan, target)
 
 
 # ---- a tree of its own ---------------------------------------------------------------------
@@ -77,6 +92,8 @@ def _own_tree(plan: Plan, container: Container, layout: "Layout") -> None:
     root = container.rootfs
     assert root is not None
     check_root(root)
+    if container.overlay_dir:  # what an earlier run has written there is part of the root
+        check_root(f"{container.overlay_dir}/upper")
     if container.overlay:
         _overlay(plan, root, container.overlay_dir)
     else:
@@ -237,6 +254,11 @@ def _extras(plan: Plan, container: Container, base: str) -> None:
             _forbid(plan, base + bind.target, bind.flags)
         if bind.read_only:
             ns.make_read_only(plan, base + bind.target)
+        elif bind.recursive:
+            for mount in kernel_mounts():
+                if f"{mount.point}/".startswith(bind.source.rstrip("/") + "/"):
+                    below = mount.point[len(bind.source.rstrip("/")) :]
+                    _take_power(plan, mount, base + bind.target + below)
 
 
 def _forbid(plan: Plan, target: str, flags: "Iterable[str]", *, below: bool = True) -> None:
@@ -260,6 +282,8 @@ def _make_place(
     own_dev = root is not None and target.startswith("/dev/")  # what the root has is covered
     if root is not None and not own_dev:
         _refuse_links(root, target)
+        if container.overlay_dir:
+            _refuse_links(f"{container.overlay_dir}/upper", target)
     if os.path.exists((root or "") + target) and not own_dev:
         return
     if root is None:

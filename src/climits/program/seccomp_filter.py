@@ -32,7 +32,7 @@ _UNKNOWN = -1  # __NR_SCMP_ERROR; what is below is known, but not on this machin
 # What every program needs to be started, and climits' process 1 for its work.
 _NEEDED = ("execve",)
 _NEEDED_BY_INIT = (
-    "clone", "close", "exit_group", "fcntl", "kill", "pipe2", "read", "rt_sigprocmask",
+    "clone", "close", "exit_group", "fcntl", "kill", "pipe2", "prctl", "read", "rt_sigprocmask",
     "rt_sigtimedwait", "wait4", "write",
 )  # fmt: skip
 
