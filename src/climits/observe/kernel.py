@@ -293,13 +293,19 @@ def _of_cgroup(program: "Program", source: str, facts: "Inspection") -> KernelFa
     )
 
 
+#: Source: include/linux/cgroup-defs.h
+_CSS_ONLINE = 1 << 1
+
+
 def _find(cgroup: "Any", path: str) -> "Any":
     """The cgroup of a path below another."""
     from drgn.helpers.linux.cgroup import cgroup_name, css_for_each_child
 
     for name in path.split("/")[1:] if path != "/" else ():
         for css in css_for_each_child(cgroup.self.address_of_()):
-            if os.fsdecode(cgroup_name(css.cgroup)) == name:
+            # One that was removed stays among them while memory is charged to it.
+            online = css.flags.value_() & _CSS_ONLINE
+            if online and os.fsdecode(cgroup_name(css.cgroup)) == name:
                 cgroup = css.cgroup
                 break
         else:
