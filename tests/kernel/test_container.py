@@ -598,7 +598,9 @@ def as_user(hog):
                 os.chown(f"{path}/{name}", USER, USER)
 
     def climits_command(*words):
-        join = "".join(f"echo $$ > {path}/cgroup.procs; " for path in paths)
+        # On v2 processes live in leaves: climits has made one for those that are here.
+        leaves = [p if not os.path.isdir(leaf := f"{p}/climits-self") else leaf for p in paths]
+        join = "".join(f"echo $$ > {leaf}/cgroup.procs; " for leaf in leaves)
         command = [*prefix, sys.executable, "-c", ENTRY, *words]
         return subprocess.run(
             ["sh", "-c", f'{join} exec "$@"', "sh", *map(str, command)],
@@ -693,12 +695,10 @@ def test_a_directory_that_is_covered_is_left(tmp_path, monkeypatch):
 @pytest.mark.vm_only
 def test_other_mounts_of_the_kernels_are_no_way_either(inside, tmp_path):
     memory = current().holding("memory")
-    fstype, options = memory.mount_words
-    points = {"cg": (fstype, options), "p": ("proc", None)}
-    for name, (kind, data) in points.items():
+    points = {"cg": ["--bind", memory.mount_point], "p": ["-t", "proc", "proc"]}
+    for name, words in points.items():
         (tmp_path / name).mkdir()
-        more = ["-o", data] if data else []
-        subprocess.run(["mount", "-t", kind, *more, kind, tmp_path / name], check=True)
+        subprocess.run(["mount", *words, tmp_path / name], check=True)
     try:
         code = (
             f"echo $$ > {tmp_path}/cg/cgroup.procs; ls {tmp_path}/p | wc -l;"
@@ -801,5 +801,6 @@ def test_an_ordinary_user_enters_their_own(as_user, hog):
         found = as_user.enter(f"pid:{pid}", "--", "sh", "-c", "id -u; ls -d /proc/[0-9]* | wc -l")
     finally:
         thread.join()
+    assert found.returncode == 0, found.stderr
     uid, processes = found.stdout.split()
-    assert uid == "0" and 2 <= int(processes) <= 6, found.stderr
+    assert uid == "0" and 2 <= int(processes) <= 6
