@@ -11,6 +11,7 @@ import pytest
 from support import HERE, IN_VM, PROGRAMS, our_cgroups
 
 from climits.cgroup.layout import current
+from climits.cli.main import dispatch
 
 
 def pytest_configure(config):
@@ -75,6 +76,18 @@ def climits():
 def command(climits):
     """The same, for those who need the module's name."""
     return climits
+
+
+@pytest.fixture
+def ctl(capfd):
+    """Run a command in this process: (exit status, standard output)."""
+
+    def run(*words):
+        status = dispatch([str(word) for word in words])
+        sys.stdout.flush()
+        return status, capfd.readouterr().out.rstrip("\n")
+
+    return run
 
 
 @pytest.fixture(scope="session")

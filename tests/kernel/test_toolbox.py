@@ -33,18 +33,6 @@ def needs(controller):
 
 
 @pytest.fixture
-def ctl(capfd):
-    """Run a command in this process: (exit status, standard output)."""
-
-    def run(*words):
-        status = dispatch([str(word) for word in words])
-        sys.stdout.flush()
-        return status, capfd.readouterr().out.rstrip("\n")
-
-    return run
-
-
-@pytest.fixture
 def made(ctl):
     """Make a cgroup by the command, with options; it is killed and removed at the end."""
     paths = []

@@ -32,18 +32,6 @@ all_on_v2 = pytest.mark.skipif(not MEMORY.delegates, reason="memory is on v1 her
 
 
 @pytest.fixture
-def ctl(capfd):
-    """Run a command in this process: (exit status, standard output)."""
-
-    def run(*words):
-        status = dispatch([str(word) for word in words])
-        sys.stdout.flush()
-        return status, capfd.readouterr().out.rstrip("\n")
-
-    return run
-
-
-@pytest.fixture
 def clean():
     """Cgroup paths that are killed and removed at the end, wherever they are."""
     paths = []

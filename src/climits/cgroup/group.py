@@ -228,13 +228,18 @@ class Cgroup:
                     e.hint = part.hierarchy.cpuset(part.directory).refused(upper)
                 raise
 
-    def go_on(self) -> bool:
+    def go_on(self, paused: "bool | None" = None) -> bool:
         """Let a program that was paused at its limit go on, if it has the memory to now.
+
+        Args:
+            paused: whether climits froze it at its limit; None: what its cgroup's mark says.
 
         Returns:
             Whether it was this that let it go on; on v1 the kernel itself does.
         """
-        if self.part("memory") is None or not self.memory.was_paused() or self.memory.is_stuck():
+        if paused is None:
+            paused = self.memory.was_paused()
+        if not paused or self.memory.is_stuck():
             return False
         self.thaw()
         self.memory.mark_paused(False)

@@ -5,9 +5,9 @@ below what is in use, and read back.  What was written before another one was re
 """
 
 import errno
-import os
 
 from ..errors import CgroupError, InvalidValueError, LimitTooLowError, UnsupportedError
+from ..linux.proc import kernel_version
 from ..records import MemoryLimits
 from ..units import format_size, parse_size
 from .causes import COUNTERPARTS, likely_cause, no_such_parameter
@@ -129,7 +129,7 @@ def _prepare(group: "Cgroup", name: str, text: str, force: bool) -> "list[Write]
             value=text,
             hint=f"climits classify {group.path} {text}",
         )
-    if name == "memory.kmem.limit_in_bytes" and not force and _kernel() >= (5, 16):
+    if name == "memory.kmem.limit_in_bytes" and not force and kernel_version() >= (5, 16):
         raise UnsupportedError(
             f"{name} has no effect since Linux 5.16",
             hint="kernel memory counts against memory.max; --force writes it even so",
@@ -222,8 +222,3 @@ def _too_low(group: "Cgroup", text: str, e: CgroupError) -> LimitTooLowError:
         errno=e.errno,
         hint="free memory in the program first, or choose a higher limit",
     )
-
-
-def _kernel() -> tuple[int, int]:
-    major, minor = os.uname().release.split(".")[:2]
-    return int(major), int(minor.partition("-")[0])

@@ -54,6 +54,11 @@ def parse(names: "Iterable[str]") -> frozenset[str]:
     return frozenset(found)
 
 
+def in_mask(mask: int) -> frozenset[str]:
+    """The names of those in a mask, as /proc/PID/status has it."""
+    return frozenset(name for number, name in enumerate(NAMES) if mask >> number & 1)
+
+
 def last() -> int:
     """The highest number that this kernel knows."""
     try:

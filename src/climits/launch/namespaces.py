@@ -30,7 +30,8 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
 _MNT_DETACH = 2
 _AT_RECURSIVE, _AT_EMPTY_PATH, _OPEN_TREE_CLONE = 0x8000, 0x1000, 1
-_MOUNT_ATTR_RDONLY = 1
+#: Of mount_setattr, MOUNT_ATTR_*.
+MOUNT_FLAGS = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8}
 #: As `expect`: a failure of the step does not matter.
 ANY_RESULT = -1
 
@@ -82,13 +83,41 @@ def bind(plan: Plan, source: str, target: str, *, recursive: bool = True) -> Non
     mount(plan, source, target, None, flags, purpose=f"bind {source} to {target}")
 
 
-def make_read_only(plan: Plan, target: str) -> None:
-    """Make a mount and all below it read-only (since 5.12)."""
-    attributes = struct.pack("QQQQ", _MOUNT_ATTR_RDONLY, 0, 0, 0)
-    plan.call(
-        "mount_setattr", AT_FDCWD, _bytes(target), _AT_RECURSIVE, attributes, len(attributes),
-        purpose=f"make {target} read-only",
+def restrict(plan: Plan, target: str, flags: "Iterable[str]", *, below: bool = True) -> None:
+    """Set flags of a mount, and of those below it; the others stay as they are (since 5.12).
+
+    Remounting would take away flags that the mount has from where it comes from, which an ordinary
+    user may not even do.
+
+    Args:
+        plan: which sees the mount.
+        target: where it is.
+        flags: names in MOUNT_FLAGS.
+        below: those below it too.
+    """
+    _set_attributes(
+        plan, AT_FDCWD, target, flags, _AT_RECURSIVE if below else 0,
+        f"make {target} {', '.join(sorted(flags))}",
     )  # fmt: skip
+
+
+def make_read_only(plan: Plan, target: str) -> None:
+    """Make a mount and all below it read-only."""
+    restrict(plan, target, ("ro",))
+
+
+def _set_attributes(
+    plan: Plan,
+    directory: "int | tuple[int]",
+    path: str,
+    flags: "Iterable[str]",
+    how: int,
+    purpose: str,
+) -> None:
+    attributes = struct.pack("QQQQ", sum(MOUNT_FLAGS[flag] for flag in flags), 0, 0, 0)
+    plan.call(
+        "mount_setattr", directory, _bytes(path), how, attributes, len(attributes), purpose=purpose
+    )
 
 
 def read_only_copy(plan: Plan, path: str, fd: int) -> None:
@@ -104,10 +133,7 @@ def read_only_copy(plan: Plan, path: str, fd: int) -> None:
     purpose = f"copy the mount of {path}"
     flags = _OPEN_TREE_CLONE | os.O_CLOEXEC
     copy = plan.call("open_tree", AT_FDCWD, _bytes(path), flags, purpose=purpose)
-    attributes = struct.pack("QQQQ", _MOUNT_ATTR_RDONLY, 0, 0, 0)
-    plan.call(
-        "mount_setattr", copy, b"", _AT_EMPTY_PATH, attributes, len(attributes), purpose=purpose
-    )
+    _set_attributes(plan, copy, "", ("ro",), _AT_EMPTY_PATH, purpose)
     plan.call("dup3", copy, fd, os.O_CLOEXEC, purpose=purpose)
     plan.call("close", copy)
 

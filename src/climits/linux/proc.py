@@ -85,6 +85,12 @@ def cgroup_entries(text: bytes) -> "list[tuple[int, str, str]]":
     return out
 
 
+def kernel_version() -> tuple[int, int]:
+    """Major and minor number of the kernel that runs."""
+    major, minor = os.uname().release.split(".")[:2]
+    return int(major), int(minor.partition("-")[0])
+
+
 def memory_total() -> int:
     """RAM of this machine, bytes."""
     with open("/proc/meminfo", "rb") as file:

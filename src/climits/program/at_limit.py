@@ -62,10 +62,6 @@ def set_limits(process: "Process", force: bool, limits: "LimitOptions") -> None:
     pauses = process.spec.on_oom == "pause"
     wish = make_limits(new=False, on_oom="pause" if pauses else "kill", **limits)
     process.cgroup.set_limits(wish, force=force)
-    memory = process.cgroup.memory if process.paused else None
-    if memory and memory.can_pause_on_oom:
-        process.paused = False  # the kernel has woken it; if that is not enough, it tells again
-    elif memory and not memory.is_stuck():
-        process.cgroup.thaw()
-        memory.mark_paused(False)
+    # On v1 the kernel has woken it.  If that is not enough, it tells again.
+    if process.paused and (process.cgroup.memory.can_pause_on_oom or process.cgroup.go_on(True)):
         process.paused = False

@@ -45,6 +45,8 @@ class Joining:
         group.close()
         self.names = different(self.pid)
         self.hides_parent = "pid" in self.names
+        self._facts = proc.status(self.pid)
+        self._kept = capabilities.in_mask(int(self._facts.get("CapBnd", "0"), 16))
         self._filter = self._same_filter()
         self.pidfd = os.pidfd_open(self.pid)
         self._own_pids = -1
@@ -55,12 +57,9 @@ class Joining:
 
         Or a program inside could have the one that enters make the calls that it may not.
         """
-        facts = proc.status(self.pid)
-        if facts.get("Seccomp") != "2" or proc.status(os.getpid()).get("Seccomp") == "2":
+        if self._facts.get("Seccomp") != "2" or proc.status(os.getpid()).get("Seccomp") == "2":
             return None  # none, or what it has may be inherited from around us, as ours is
-        bounding = int(facts["CapBnd"], 16)
-        kept = frozenset(n for i, n in enumerate(capabilities.NAMES) if bounding >> i & 1)
-        return filter_for("default", kept, init=False)
+        return filter_for("default", self._kept, init=False)
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -113,14 +112,11 @@ class Joining:
 
     def give_up(self, plan: Plan) -> None:
         """Add the last steps: no more rights than its process 1 has."""
-        facts = proc.status(self.pid)
-        bounding = int(facts["CapBnd"], 16)
-        kept = [n for i, n in enumerate(capabilities.NAMES) if bounding >> i & 1]
-        if facts.get("NoNewPrivs") == "1":
+        if self._facts.get("NoNewPrivs") == "1":
             capabilities.no_new_privileges(plan)
         if self._filter:  # without the former it needs a capability that is about to go
             filter_calls(plan, self._filter)
-        capabilities.keep_only(plan, kept)
+        capabilities.keep_only(plan, self._kept)
 
 
 def first_process(group: "Cgroup") -> int:

@@ -9,11 +9,10 @@ masked and read-only paths of its examples.
 """
 
 import os
-import struct
 
 from ..errors import InvalidValueError
 from ..launch import namespaces as ns
-from ..launch.plan import AT_FDCWD, Plan
+from ..launch.plan import Plan
 from ..linux.mounts import kernel_mounts
 from .container import Container
 
@@ -41,9 +40,6 @@ _LINKS = (
     ("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"),
     ("/proc/self/fd/2", "stderr"), ("pts/ptmx", "ptmx"),
 )  # fmt: skip
-# Of mount_setattr, MOUNT_ATTR_*.
-_ATTRIBUTES = {"ro": 1, "nosuid": 2, "nodev": 4, "noexec": 8}
-_AT_RECURSIVE = 0x8000
 _PLAIN = ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC
 
 
@@ -99,7 +95,7 @@ def _own_tree(plan: Plan, container: Container, layout: "Layout") -> None:
     else:
         ns.bind(plan, root, root)
         plan.call("chdir", os.fsencode(root), purpose=f"change to {root}")
-        _forbid(plan, ".", ("nodev",))  # what devices there are, /dev says
+        ns.restrict(plan, ".", ("nodev",))  # what devices there are, /dev says
     for name in ("proc", "sys", "dev"):
         ns.make_directory(plan, name)
     if "pid" in container.new:
@@ -111,7 +107,7 @@ def _own_tree(plan: Plan, container: Container, layout: "Layout") -> None:
     _protect(plan, container, ".", MASKED)
     _extras(plan, container, ".")
     if container.read_only:
-        _forbid(plan, ".", ("ro",), below=False)
+        ns.restrict(plan, ".", ("ro",), below=False)
     ns.pivot_here(plan)
 
 
@@ -247,31 +243,19 @@ def _extras(plan: Plan, container: Container, base: str) -> None:
         flags |= ns.MS_RDONLY if "ro" in place.flags else 0
         options = f"mode={place.mode:o}" + (f",size={place.size}" if place.size is not None else "")
         ns.mount(plan, "tmpfs", base + target, "tmpfs", flags, options)
+    mounts = kernel_mounts() if any(bind.recursive for bind in container.binds) else []
     for bind in container.binds:
         _make_place(plan, container, base, bind.target, directory=os.path.isdir(bind.source))
         ns.bind(plan, bind.source, base + bind.target, recursive=bind.recursive)
         if bind.flags:
-            _forbid(plan, base + bind.target, bind.flags)
+            ns.restrict(plan, base + bind.target, bind.flags)
         if bind.read_only:
             ns.make_read_only(plan, base + bind.target)
         elif bind.recursive:
-            for mount in kernel_mounts():
-                if f"{mount.point}/".startswith(bind.source.rstrip("/") + "/"):
-                    below = mount.point[len(bind.source.rstrip("/")) :]
-                    _take_power(plan, mount, base + bind.target + below)
-
-
-def _forbid(plan: Plan, target: str, flags: "Iterable[str]", *, below: bool = True) -> None:
-    """Set flags of a mount, and of those below it; the others stay as they are.
-
-    Remounting would take away flags that the mount has from where it comes from, which an ordinary
-    user may not even do.
-    """
-    attributes = struct.pack("QQQQ", sum(_ATTRIBUTES[flag] for flag in flags), 0, 0, 0)
-    plan.call(
-        "mount_setattr", AT_FDCWD, os.fsencode(target), _AT_RECURSIVE if below else 0,
-        attributes, len(attributes), purpose=f"make {target} {', '.join(sorted(flags))}",
-    )  # fmt: skip
+            source = bind.source.rstrip("/")
+            for mount in mounts:
+                if f"{mount.point}/".startswith(source + "/"):
+                    _take_power(plan, mount, base + bind.target + mount.point[len(source) :])
 
 
 def _make_place(

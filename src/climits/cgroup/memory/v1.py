@@ -230,8 +230,9 @@ def _events(
 def _memsw_hits_are_counted() -> bool:
     # Since 6.15 page_counter counts failures only where it is asked to, and nobody asks for memsw.
     # Source: mm/memcontrol.c (track_failcnt)
-    major, minor = os.uname().release.split(".")[:2]
-    return (int(major), int(minor.partition("-")[0])) < (6, 15)
+    from ...linux.proc import kernel_version
+
+    return kernel_version() < (6, 15)
 
 
 def _oom_kill(control: "bytes | None") -> "int | None":
