@@ -102,7 +102,8 @@ def test_the_tightest_limit_on_the_way_up_is_the_effective_one(
     assert [level.limit for level in memory.levels[:4]] == [
         64 * MIB, 32 * MIB, 48 * MIB, UNLIMITED,
     ]  # fmt: skip
-    assert pids.usage == 1 and memory.usage == middle.memory.current()
+    # It is still starting: what it uses moves between the two looks.
+    assert pids.usage == 1 and abs(memory.usage - middle.memory.current()) < MIB
     out = out_of(capfd, "inspect", child.pid)
     assert f"effective limit 32M, set at {middle.path} (" in out
     assert f"effective limit 30, set at {inner.path} (1 in use there)" in out

@@ -10,21 +10,28 @@ from ..launch.show import describe
 from ..program.spec import Spec
 from ..units import format_size
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..cgroup.layout import Hierarchy
+
 
 class _Planned(Directory):
     """A directory that is not there yet; which files it would have, its mount point's tell."""
 
-    __slots__ = ("_like",)
+    __slots__ = ("_delegates", "_like")
 
-    def __init__(self, path: str, like: str) -> None:
-        self._fd, self._inode, self.path, self._like = -1, 0, path, like
+    def __init__(self, path: str, hierarchy: "Hierarchy") -> None:
+        self._fd, self._inode, self.path = -1, 0, path
+        self._like, self._delegates = hierarchy.mount_point, hierarchy.delegates
 
     def has(self, name: str) -> bool:
         # The root cgroup lacks most files of v2: look into whatever child there is.
-        for entry in (self._like, *(e.path for e in os.scandir(self._like) if e.is_dir())):
-            if os.path.exists(f"{entry}/{name}"):
-                return True
-        return False
+        below = [entry.path for entry in os.scandir(self._like) if entry.is_dir()]
+        if any(os.path.exists(f"{entry}/{name}") for entry in (self._like, *below)):
+            return True
+        # No child has the controller yet: then what kernels have by default.
+        example = f"{name.partition('.')[0]}.max"
+        return self._delegates and not any(os.path.exists(f"{b}/{example}") for b in below)
 
 
 def explain(spec: Spec) -> None:
@@ -36,7 +43,7 @@ def explain(spec: Spec) -> None:
     for hierarchy, controllers in spec.hierarchies:
         if spec.root and controllers:
             Directory(hierarchy.directory_path(path)).close()  # or it cannot be used
-        directory = _Planned(hierarchy.directory_path(path), hierarchy.mount_point)
+        directory = _Planned(hierarchy.directory_path(path), hierarchy)
         parts.append(Part(hierarchy, directory, made=not spec.root))
         use = ", ".join(controllers) or "tracking"
         out.append(f"  {directory.path} ({hierarchy.version_name}: {use})")
