@@ -279,7 +279,7 @@ def test_ids_that_the_kernel_refuses(run, spec):
     with pytest.raises(LaunchError) as caught:
         run(spec, "exit 0")
     assert str(caught.value) == (
-        "cannot map users and groups 0 to 0 (9), 5 to 9 (9), 0 to 0 (9), 5 to 9 (9): "
+        "cannot map users 0 to 0 (9), 5 to 9 (9) and groups 0 to 0 (9), 5 to 9 (9): "
         "invalid argument"
     )
     assert caught.value.hint == "the ranges may not overlap"

@@ -7,91 +7,21 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
-from support import HERE, IN_VM, PATIENCE, PROGRAMS, our_cgroups, until
+from support import HERE, IN_VM, PATIENCE, gone, our_cgroups, until
 
 import climits
 from climits.cgroup.layout import current
 from climits.cli.main import dispatch
+from climits.program import process
+from climits.program.rootfs import MASKED, READ_ONLY
 
 MIB = 1 << 20
-BUSYBOX = "/bin/busybox"
-USER = 65534
-#: Options of the program; the others are the container's.
-PROCESS = ("env", "timeout", "user", "group", "name")
 
-pytestmark = pytest.mark.skipif(
-    not os.path.exists(BUSYBOX), reason="needs a static busybox: apt-get install busybox-static"
-)
-
-
-@pytest.fixture(scope="session")
-def escape():
-    """Path of the program that tries to get out, linked statically."""
-    source, binary = HERE / "programs" / "escape.c", PROGRAMS / "escape"
-    if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
-        PROGRAMS.mkdir(exist_ok=True)
-        new = PROGRAMS / f"escape.{os.getpid()}"
-        subprocess.run(["gcc", "-O1", "-static", "-o", new, source], check=True)
-        new.rename(binary)
-    return str(binary)
-
-
-@pytest.fixture
-def rootfs(tmp_path, escape):
-    """A small system: busybox and the program that tries to get out."""
-    root = tmp_path / "root"
-    (root / "bin").mkdir(parents=True)
-    (root / "etc").mkdir()
-    shutil.copy(BUSYBOX, root / "bin/busybox")
-    shutil.copy(escape, root / "bin/escape")
-    for name in (
-        "sh",
-        "ls",
-        "cat",
-        "ps",
-        "id",
-        "touch",
-        "true",
-        "sleep",
-        "dd",
-        "hostname",
-        "mount",
-    ):
-        (root / "bin" / name).symlink_to("busybox")
-    # What an escape would find: a file that is outside, under a name that is not inside.
-    (tmp_path / "outside").write_text("here")
-    return root
-
-
-@pytest.fixture
-def inside():
-    """Run a command in a container: the result, with standard output and error as text."""
-
-    def run(*command, memory="50M", **options):
-        process = {k: options.pop(k) for k in PROCESS if k in options}
-        return climits.run(
-            list(command), memory=memory, container=climits.Container(**options),
-            capture_output=True, text=True, **process,
-        )  # fmt: skip
-
-    return run
-
-
-def mounts():
-    return Path("/proc/self/mountinfo").read_text()
-
-
-@pytest.fixture(autouse=True)
-def the_host_is_as_before():
-    """No mount and no host name of a container's is seen outside."""
-    before = mounts(), os.uname().nodename
-    yield
-    assert (mounts(), os.uname().nodename) == before
+pytestmark = pytest.mark.usefixtures("busybox", "the_host_is_as_before")
 
 
 # ---- what the tutorials show ---------------------------------------------------------------
@@ -209,6 +139,19 @@ def test_dev_is_small_and_works(inside, rootfs):
     ], result.stderr  # fmt: skip
 
 
+def test_a_device_of_the_hosts_can_be_used(command, rootfs, zeros):
+    path, before = zeros
+    words = [command, "container", "--quiet", "--memory", "50M", "--rootfs", str(rootfs)]
+    code = f"ls {path}; dd if={path} bs=4 count=1 2>/dev/null | od -An -tx1"
+    (rootfs / "bin/od").symlink_to("busybox")
+    code = ["--", "sh", "-c", code]
+    done = subprocess.run([*before, *words, *code], capture_output=True, text=True)
+    assert done.stdout == "" and path in done.stderr  # what is not asked for is not there
+    words += ["--device", path, "--device", "/dev/zero", "--device", "/dev/ptmx"]
+    done = subprocess.run([*before, *words, *code], capture_output=True, text=True)
+    assert done.stdout.split() == [path, "00", "00", "00", "00"], done.stderr
+
+
 def test_its_view_of_the_cgroups_begins_at_its_own(inside, rootfs):
     result = inside("cat", "/proc/self/cgroup", rootfs=rootfs)
     paths = {line.split(":", 2)[2] for line in result.stdout.splitlines()}
@@ -233,6 +176,21 @@ def test_an_overlay_keeps_the_rootfs_as_it_is(inside, rootfs, tmp_path):
     assert result.returncode == 0, result.stderr
     assert (layer / "upper/new").read_text() == "a\n"
     assert sorted(str(p) for p in rootfs.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["a,b", "a:b", "a\\b", "a b=c,ro", "lower\nupper"])
+def test_any_name_does_for_a_root_and_a_layer(inside, rootfs, tmp_path, name):
+    place = tmp_path / name
+    place.mkdir()
+    rootfs = rootfs.rename(place / name)
+    result = inside("sh", "-c", "echo a > /new; ls /", rootfs=rootfs, overlay=True)
+    assert "new" in result.stdout.split(), result.stderr
+    if IN_VM:
+        return  # as above
+    (layer := place / "layer,x:y").mkdir()
+    result = inside("touch", "/new", rootfs=rootfs, overlay_dir=layer)
+    assert result.returncode == 0, result.stderr
+    assert (layer / "upper/new").exists() and not (rootfs / "new").exists()
 
 
 def test_a_root_that_cannot_be_written(inside, rootfs):
@@ -281,6 +239,13 @@ def test_few_capabilities_are_left(inside):
     assert caps["CapEff:"] == caps["CapBnd:"] == wanted
     caps = capabilities(inside("cat", "/proc/self/status", cap_drop=["ALL"], cap_add=["chown"]))
     assert caps["CapEff:"] == caps["CapBnd:"] == 1
+
+
+def test_without_a_user_namespace_none_is_of_the_mounts(inside):
+    from climits.launch.capabilities import NAMES
+
+    caps = capabilities(inside("cat", "/proc/self/status", share=["user"]))
+    assert caps["CapEff:"] and not caps["CapBnd:"] >> NAMES.index("SYS_ADMIN") & 1
 
 
 def test_another_user_has_none(inside, rootfs):
@@ -418,12 +383,23 @@ def test_processes_run_out_inside_alone(hog):
         ({"hostname": "x" * 65}, "not a host name"),
         ({"hostname": "x", "share": ["uts"]}, "needs a uts namespace of its own"),
         ({"devices": ["/etc/passwd"]}, "no such device"),
+        ({"devices": ["/dev/\0"]}, "no such device"),
+        ({"rootfs": "/tmp\0"}, "no such directory"),
+        ({"binds": ["/etc:/x\0"]}, "is not a place inside"),
+        ({"tmpfs": ["/x\0"]}, "is not a place inside"),
+        ({"masked": ["/x\0"]}, "is not a place inside"),
+        ({"devices": ["/dev/no-such"]}, "device: /dev/no-such: no such device"),
+        ({"devices": ["/dev/../dev/null"]}, "is not a place inside"),
+        ({"devices": ["/dev/pts/ptmx"]}, "the container has a /dev/pts of its own"),
+        ({"cap_add": ["sys_admin"], "share": ["user"]}, "SYS_ADMIN reaches the host's mounts"),
+        ({"cap_add": ["ALL"], "share": ["user"]}, "SYS_ADMIN reaches the host's mounts"),
     ],
 )
 def test_what_means_nothing_is_refused(options, text):
     with pytest.raises(climits.InvalidValueError) as caught:
         climits.Container(**options)
     assert text in str(caught.value)
+    assert str(caught.value).isprintable()
 
 
 def test_a_place_behind_a_link_is_refused(inside, rootfs):
@@ -447,6 +423,55 @@ def test_switched_off_namespaces_are_named(inside):
             inside("true")
     finally:
         file.write_text(before)
+
+
+@pytest.mark.parametrize("init", [True, False])
+@pytest.mark.parametrize("memory", ["4K", "64K", "128K", "256K"])
+def test_a_limit_too_small_to_start_is_named(inside, memory, init):
+    try:
+        result = inside("true", memory=memory, init=init)
+    except climits.LaunchError as e:
+        assert str(e).startswith("cannot start true: ")
+        assert e.hint == f"the limit of {memory[:-1]}.0K is too small to start a program"
+    else:
+        # What is too small for one kernel is enough for another.
+        if memory in ("4K", "64K") or result.verdict != "exited":
+            assert result.verdict == "oom-killed" and result.evidence.too_small_to_start
+    assert our_cgroups() == []
+
+
+@pytest.mark.skipif(current().find("pids") is None, reason="no pids controller here")
+def test_too_few_processes_for_process_1_is_named():
+    with pytest.raises(climits.LaunchError, match=r"^cannot start true: ") as caught:
+        climits.run(["true"], memory="50M", pids=1, container=climits.Container(init=True))
+    assert "pids.max" in caught.value.hint
+
+
+@pytest.mark.parametrize("container", [None, climits.Container()])
+def test_a_working_directory_with_a_nul(container):
+    with pytest.raises(climits.InvalidValueError) as caught:
+        climits.run(["true"], cwd="/tmp\0/x", container=container)
+    assert str(caught.value).startswith("chdir: ") and "\0" not in str(caught.value)
+    assert our_cgroups() == []
+
+
+def test_climits_is_interrupted_before_it_has_begun(command):
+    """At any moment of its start: nothing is left, and no fault of ours is told."""
+    step = 0.004 * PATIENCE
+    for moment in range(6 if IN_VM else 15):
+        words = [command, "container", "--memory", "50M", "--", "sleep", "600"]
+        child = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        time.sleep(moment * step)
+        child.send_signal(signal.SIGINT)
+        try:
+            _, told = child.communicate(timeout=30 * PATIENCE)
+        except subprocess.TimeoutExpired:  # Python had dropped it before our first line ran
+            child.send_signal(signal.SIGINT)
+            _, told = child.communicate(timeout=30 * PATIENCE)
+        # Python's own start ends with a traceback of its own, and status 1.
+        assert child.returncode in (130, -signal.SIGINT, 1), told
+        assert "climits/" not in told
+        assert our_cgroups() == []
 
 
 # ---- the commands --------------------------------------------------------------------------
@@ -517,6 +542,23 @@ def test_enter_as_another_user(hog):
     assert facts["Seccomp"] == "2"
 
 
+def test_who_enters_is_its_root_and_not_ours(hog, tmp_path, place):
+    """With ids of its own, the host's root has none of what belongs to it inside."""
+    ids = [(0, 200_000, 1000)]
+    container = climits.Container(uid_map=ids, gid_map=ids)
+    options = {"memory": "50M", "container": container, "name": "climits-box", "cwd": "/"}
+    with climits.Process(["sh", "-c", f"{hog} hold 60000; :"], **options) as p:
+        words = ["sh", "-c", f"id -u; id -G; touch {place}/made; touch {tmp_path}/no"]
+        done = subprocess.run(
+            [sys.executable, "-m", "climits", "enter", "--quiet", "climits-box", "--", *words],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        p.kill()
+    assert done.stdout == "0\n0\n", done.stderr
+    assert (place / "made").stat().st_uid == 200_000
+    assert "Permission denied" in done.stderr and not (tmp_path / "no").exists()
+
+
 def test_enter_of_a_run_is_refused(hog):
     with (
         climits.Process([hog, "hold", "60000"], memory="50M", name="climits-plain") as p,
@@ -575,81 +617,6 @@ def test_it_has_the_terminal(tmp_path):
     finally:
         os.close(terminal)
     until(lambda: our_cgroups() == [])
-
-
-# ---- an ordinary user ----------------------------------------------------------------------
-
-
-@pytest.fixture
-def as_user(hog):
-    """Run a container as an ordinary user, in a cgroup that was delegated to them."""
-    prefix = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
-    if subprocess.run([*prefix, sys.executable, "-c", "pass"], capture_output=True).returncode:
-        pytest.skip("an ordinary user cannot run this interpreter here (it lies in root's home)")
-    needed = [current().holding("memory"), *current().trackers()]
-    paths = [f"{h.mount_point}/climits-delegated" for h in dict.fromkeys(needed)]
-    if current().holding("memory").delegates:
-        control = Path(current().holding("memory").mount_point, "cgroup.subtree_control")
-        control.write_text("+memory")
-    for path in paths:
-        os.makedirs(path, exist_ok=True)
-        for name in ("", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "tasks"):
-            if os.path.exists(f"{path}/{name}"):
-                os.chown(f"{path}/{name}", USER, USER)
-
-    def climits_command(*words):
-        # On v2 processes live in leaves: climits has made one for those that are here.
-        leaves = [p if not os.path.isdir(leaf := f"{p}/climits-self") else leaf for p in paths]
-        join = "".join(f"echo $$ > {leaf}/cgroup.procs; " for leaf in leaves)
-        command = [*prefix, sys.executable, "-c", ENTRY, *words]
-        return subprocess.run(
-            ["sh", "-c", f'{join} exec "$@"', "sh", *map(str, command)],
-            capture_output=True, text=True, cwd="/",
-        )  # fmt: skip
-
-    def run(*words):
-        return climits_command("container", "--memory", "50M", *words)
-
-    run.enter = lambda *words: climits_command("enter", "--quiet", *words)
-    run.paths = paths
-    yield run
-    for path in paths:
-        for below, _, _ in os.walk(path, topdown=False):
-            os.rmdir(below)
-
-
-#: As the command does; an ordinary user may not look into the directory of the script.
-ENTRY = "import sys; from climits.cli.main import main; main()"
-
-
-def test_an_ordinary_user_is_root_inside_and_nowhere_else(as_user):
-    code = "id -u; echo $$; hostname climits-user; hostname; touch /etc/climits-x;"
-    code += "mount -t tmpfs x /mnt"
-    done = as_user("--", "sh", "-c", code)
-    assert done.stdout.split() == ["0", "1", "climits-user"], done.stderr
-    assert "/etc/climits-x" in done.stderr and not os.path.exists("/etc/climits-x")
-    assert "mount" in done.stderr
-
-
-def test_an_ordinary_user_s_container_is_held_to_its_limit(as_user, hog):
-    done = as_user("--", hog, "alloc", 80)
-    assert done.returncode == 137 and "oom-killed" in done.stderr
-
-
-def test_an_ordinary_user_with_a_rootfs(as_user, rootfs):
-    for path in (rootfs, *rootfs.parents[:3]):
-        os.chmod(path, 0o755)
-    done = as_user("--rootfs", rootfs, "--overlay", "--", "sh", "-c", "id -u; touch /new; ls /")
-    if "overlay" in done.stderr and IN_VM:
-        pytest.skip("the VM's file system is an overlay already")
-    assert done.stdout.split() == ["0", "bin", "dev", "etc", "new", "proc", "sys"], done.stderr
-    assert not (rootfs / "new").exists()
-
-
-def test_an_ordinary_user_cannot_share_the_user_namespace(as_user):
-    done = as_user("--share", "user", "--", "true")
-    assert done.returncode == 125
-    assert "an ordinary user needs a user namespace" in done.stderr
 
 
 # ---- what an attacker has tried ------------------------------------------------------------
@@ -714,6 +681,84 @@ def test_other_mounts_of_the_kernels_are_no_way_either(inside, tmp_path):
             subprocess.run(["umount", tmp_path / name], check=True)
 
 
+@pytest.mark.parametrize("overlay", [False, True])
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("proc", "{outside}"), ("sys", "../outside-dir"), ("dev", "/etc/.."),
+        ("data", "../outside-dir"), ("data/deep", "{outside}"),
+    ],
+)  # fmt: skip
+def test_a_link_that_comes_after_the_look_leads_nowhere(
+    inside, rootfs, tmp_path, monkeypatch, name, target, overlay
+):
+    """Somebody who may write in the rootfs waits until it was checked."""
+    outside = tmp_path / "outside-dir"
+    outside.mkdir()
+    (outside / "deep").mkdir()
+    for each in ("proc", "sys", "dev", "data/deep"):
+        (rootfs / each).mkdir(parents=True, exist_ok=True)
+    spawn = process.spawn
+
+    def swap_and_spawn(plan):
+        if plan.root:
+            (rootfs / name).rename(tmp_path / "was")
+            (rootfs / name).symlink_to(target.format(outside=outside))
+        return spawn(plan)
+
+    monkeypatch.setattr(process, "spawn", swap_and_spawn)
+    before = sorted(os.listdir("/"))
+    with pytest.raises(climits.LaunchError, match="a link is in the way") as caught:
+        inside("true", rootfs=rootfs, overlay=overlay, binds=["/etc/passwd:/data/deep/file"])
+    assert str(rootfs) in caught.value.hint
+    assert [p.name for p in outside.rglob("*")] == ["deep"]
+    assert sorted(os.listdir("/")) == before
+    assert our_cgroups() == []
+
+
+#: Two names change places again and again (RENAME_EXCHANGE).
+EXCHANGE = """
+import ctypes, os, sys
+libc, first, second = ctypes.CDLL(None), *map(os.fsencode, sys.argv[1:])
+while libc.renameat2(-100, first, -100, second, 2) == 0:
+    pass
+"""
+
+
+def test_what_is_renamed_meanwhile_keeps_its_protection(inside, rootfs):
+    """Or one container could open /proc/sys of another that starts in the same directory."""
+    name = "sys/vm/vfs_cache_pressure"
+    for each in ("proc", "other"):
+        for path in (*MASKED, *READ_ONLY):  # so that nothing is missed on the way
+            if path.startswith("/proc/") and os.path.exists(path):
+                decoy = rootfs / each / path[6:]
+                decoy.parent.mkdir(parents=True, exist_ok=True)
+                decoy.mkdir() if os.path.isdir(path) else decoy.touch()
+        (rootfs / each / name).parent.mkdir()
+        (rootfs / each / name).touch()
+    file = Path("/proc", name)
+    before = file.read_text()
+    code = f"for p in /proc /other; do echo {int(before) + 1} > $p/{name}; done"
+    words = [sys.executable, "-c", EXCHANGE, rootfs / "proc", rootfs / "other"]
+    swaps = subprocess.Popen(words)
+    started = 0
+    try:
+        for _ in range(8 if IN_VM else 80):
+            try:
+                inside("sh", "-c", code, rootfs=rootfs)
+            except climits.LaunchError:
+                continue
+            started += 1
+            assert file.read_text() == before
+        assert swaps.poll() is None  # or nothing was tried
+    finally:
+        swaps.kill()
+        swaps.wait()
+        if file.read_text() != before:
+            file.write_text(before)
+    assert started
+
+
 def test_what_an_earlier_run_has_left_leads_nowhere(inside, rootfs, tmp_path):
     upper = tmp_path / "layer/upper"
     upper.mkdir(parents=True)
@@ -764,6 +809,25 @@ def test_who_enters_cannot_be_looked_into(hog):
     assert seen == "True" or IN_VM  # or nothing was tried
 
 
+@pytest.mark.parametrize("share", [[], ["--share", "pid"]])
+def test_what_outlives_climits(command, ctl, share):
+    """SIGKILL to climits: process 1 takes all with it; where there is none, gc does."""
+    words = [command, "container", "--memory", "50M", "--name", "climits-box", *share]
+    child = subprocess.Popen([*words, "--", "sh", "-c", "sleep 1000 & wait"])
+    try:
+        until(lambda: len(pids_of("climits-box")) == 2)
+        pids = pids_of("climits-box")
+    finally:
+        child.kill()
+        child.wait()
+    if share:
+        until(lambda: gone(min(pids)))  # the command itself, by the kernel
+        ctl("gc", "--quiet")
+    until(lambda: all(map(gone, pids)))
+    ctl("gc", "--quiet")
+    assert our_cgroups() == []
+
+
 @pytest.mark.parametrize(
     "words", [["sh", "-c", "sleep 1000; :"], ["bash", "-c", "while :; do :; done"]]
 )
@@ -788,19 +852,3 @@ def pids_of(name):
         return climits.Cgroup.open(f"/climits/{name}").memory.directory.pids()
     except climits.CgroupError:
         return []
-
-
-def test_an_ordinary_user_enters_their_own(as_user, hog):
-    words = ("--name", "climits-users", "--", "sh", "-c", f"{hog} hold {int(4000 * PATIENCE)}; :")
-    thread = threading.Thread(target=as_user, args=words)
-    thread.start()
-    file = Path(as_user.paths[0], "climits/climits-users/cgroup.procs")
-    try:
-        until(lambda: file.exists() and len(file.read_text().split()) == 2)
-        pid = file.read_text().split()[0]
-        found = as_user.enter(f"pid:{pid}", "--", "sh", "-c", "id -u; ls -d /proc/[0-9]* | wc -l")
-    finally:
-        thread.join()
-    assert found.returncode == 0, found.stderr
-    uid, processes = found.stdout.split()
-    assert uid == "0" and 2 <= int(processes) <= 6

@@ -159,18 +159,61 @@ def test_an_owner_can_make_cgroups_in_it_but_not_raise_its_limit(ctl, made):
     assert ctl("get", path, "memory.max") == (0, str(64 * MIB))
 
 
-def test_an_owner_of_tasks_can_join_and_nothing_more(made):
-    if not MEMORY_V1:  # the kernel would ask for more than that
-        with pytest.raises(climits.UnsupportedError, match="works on cgroup v1 only"):
-            dispatch(["create", "climits-box", "--tasks-owner", "nobody"])
-        return
+@pytest.fixture
+def theirs(hog):
+    """A program of an ordinary user's, ended with the test."""
     uid = pwd.getpwnam("nobody").pw_uid
-    path = made("--tasks-owner", "nobody")
-    for part in climits.Cgroup.open(path).parts:
-        directory = part.directory.path
-        assert os.stat(f"{directory}/cgroup.procs").st_uid == uid
-        assert os.stat(directory).st_uid == 0
+    child = subprocess.Popen([hog, "hold", "60000"], user=uid, group=uid, extra_groups=[])
+    yield child
+    child.kill()
+    child.wait()
+
+
+def may_do_nothing_more(path, directory, uid):
+    assert os.stat(directory).st_uid == 0
     assert as_user(["mkdir", f"{directory}/climits-theirs"], uid) != 0
+    limit = "memory.limit_in_bytes" if MEMORY_V1 else "memory.max"
+    assert as_user(["sh", "-c", f"echo 99M > {directory}/{limit}"], uid) != 0
+    assert as_user(["sh", "-c", f"echo {os.getpid()} > {directory}/cgroup.procs"], uid) != 0
+
+
+def test_an_owner_of_tasks_can_join_and_nothing_more(made, theirs, on_v1):
+    uid = pwd.getpwnam("nobody").pw_uid
+    path = made("--memory", "64M", "--tasks-owner", "nobody")
+    directory = LAYOUT.holding("memory").directory_path(path)
+    assert as_user(["sh", "-c", f"echo {theirs.pid} > {directory}/cgroup.procs"], uid) == 0
+    assert climits.Cgroup.open(path).memory.directory.pids() == [theirs.pid]
+    may_do_nothing_more(path, directory, uid)
+
+
+def test_an_owner_of_tasks_can_join_from_below_what_is_theirs(made, theirs, on_v2):
+    uid = pwd.getpwnam("nobody").pw_uid
+    made("--owner", "nobody:nogroup", name="/climits-top")
+    first = made("--memory", "64M", "--tasks-owner", "nobody", name="/climits-top/first")
+    path = made("--memory", "64M", "--tasks-owner", "nobody:nogroup", name="/climits-top/second")
+    directory = LAYOUT.holding("memory").directory_path(path)
+    move = ["sh", "-c", f"echo {theirs.pid} > {directory}/cgroup.procs"]
+    assert as_user(move, uid) != 0  # from outside: there the kernel asks for more
+    climits.Cgroup.open(first).attach(theirs.pid)
+    assert as_user(move, uid) == 0
+    assert climits.Cgroup.open(path).pids() == [theirs.pid]
+    may_do_nothing_more(path, directory, uid)
+    prefix = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", sys.executable, "-c"]
+    if subprocess.run([*prefix, "pass"], capture_output=True).returncode == 0:
+        code = EXEC.replace("exec", "classify")
+        words = [*prefix, code, first, str(theirs.pid)]
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert climits.Cgroup.open(first).pids() == [theirs.pid]
+
+
+def test_an_owner_of_tasks_can_be_a_group(made):
+    gid = pwd.getpwnam("nobody").pw_gid
+    if not MEMORY_V1:
+        made("--owner", ":nogroup", name="/climits-top")
+    path = made("--tasks-owner", ":nogroup", name="climits-box" if MEMORY_V1 else "/climits-top/in")
+    facts = os.stat(f"{LAYOUT.holding('memory').directory_path(path)}/cgroup.procs")
+    assert (facts.st_uid, facts.st_gid, facts.st_mode & 0o777) == (0, gid, 0o664)
 
 
 # ---- set and get ---------------------------------------------------------------------------

@@ -16,11 +16,11 @@ from climits.cgroup.files import Directory
 from climits.cgroup.layout import Layout, current
 from climits.cgroup.moving import Move
 from climits.cgroup.placement import Part
-from climits.cgroup.removal import kill_all, pids_below, refuse_own
+from climits.cgroup.removal import pids_below, refuse_own
 from climits.cli.create import owner_ids
 from climits.cli.main import dispatch
 from climits.linux.mounts import cgroup_mounts
-from climits.linux.proc import cgroup_paths
+from climits.linux.proc import arguments, cgroup_paths
 
 LAYOUT = current()
 UNIFIED = LAYOUT.unified
@@ -41,7 +41,7 @@ def clean():
             group = climits.Cgroup.open(path)
         except climits.CgroupGoneError:
             continue
-        kill_all(group)
+        group.kill()
         group.remove()
     placement.release_parents()
 
@@ -332,6 +332,95 @@ def test_freeze_of_what_no_hierarchy_freezes(by_hand):
     assert "climits classify" in error.hint
 
 
+@needs_split
+def test_from_python_nobody_is_passed_over(made, hold):
+    """What lives in one part of a cgroup alone is not left running, nor said to have stopped."""
+    group = climits.Cgroup.open(made())
+    child, other = hold(), hold()
+    group.attach(other.pid)
+    file_in(group.path, "cgroup.procs").write_text(str(child.pid))
+    with pytest.raises(climits.CgroupError, match=f"and so not stopped: {child.pid}$"):
+        group.freeze()
+    assert group.get("cgroup.freeze") == "0"
+    assert group.kill() == 2
+    assert (child.wait(), other.wait()) == (-signal.SIGKILL, -signal.SIGKILL)
+
+
+def test_from_python_what_the_v1_freezer_alone_holds(by_hand, hold):
+    hierarchy = LAYOUT.find("freezer")
+    if hierarchy is None:
+        pytest.skip("needs the freezer on v1")
+    path = by_hand("/climits-plain", [hierarchy])
+    other = by_hand("/climits-other", [MEMORY])
+    climits.Cgroup.open(other).attach((child := hold()).pid)
+    file_in(path, "cgroup.procs", hierarchy).write_text(str(child.pid))
+    group = climits.Cgroup.open(path)
+    group.freeze()
+    assert file_in(path, "freezer.state", hierarchy).read_text() == "FROZEN\n"
+    group.thaw()
+    assert file_in(path, "freezer.state", hierarchy).read_text() == "THAWED\n"
+    group.freeze()
+    assert group.kill() == 1
+    assert child.wait() == -signal.SIGKILL
+
+
+def test_from_python_our_own_is_refused():
+    for what in ("freeze", "kill"):
+        with pytest.raises(climits.InvalidValueError, match=f"{what} would reach"):
+            getattr(find.find_cgroup(str(os.getpid())), what)()
+
+
+def test_a_program_in_an_existing_cgroup_is_killed_alone(made, hold, hog):
+    path = made("--memory", "64M")
+    climits.Cgroup.open(path).attach((other := hold()).pid)
+    with climits.Process([hog, "hold", "60000"], root=path) as p:
+        p.kill()
+    assert p.result.verdict == "stopped"
+    assert not gone(other.pid)
+    assert climits.Cgroup.open(path).kill() == 1
+
+
+def test_run_in_a_directory_of_one_hierarchy(by_hand, hog, command):
+    """There it is in that cgroup; elsewhere, and for the limits of elsewhere, in one of its own."""
+    hierarchy = LAYOUT.find("pids")
+    if hierarchy is None or hierarchy is MEMORY:
+        pytest.skip("needs the pids controller in another hierarchy than memory")
+    path = by_hand("/climits-plain", [hierarchy])
+    file_in(path, "pids.max", hierarchy).write_text("5")
+    root = hierarchy.directory_path(path)
+    code = ["cat", "/proc/self/cgroup"]
+    result = climits.run(code, root=root, memory="50M", capture_output=True, text=True)
+    own = {line.split(":")[1]: line.split(":")[2] for line in result.stdout.splitlines()}
+    assert own["pids"] == path
+    assert own["memory"] == result.cgroup and result.cgroup.startswith("/climits/cat-")
+    assert (result.memory_max, result.verdict) == (50 << 20, "exited")
+    assert result.memory_peak > 0
+    assert not os.path.exists(MEMORY.directory_path(result.cgroup))
+    result = climits.run([hog, "alloc", "80"], root=root, memory="50M")
+    assert (result.verdict, result.oom_kill) == ("oom-killed", 1)
+    climits.run(["true"], root=root, memory="50M", pids=7)
+    assert file_in(path, "pids.max", hierarchy).read_text() == "7\n"
+    assert file_in(path, "cgroup.procs", hierarchy).read_text() == ""
+    words = [command, "run", "--explain", "--root", root, "--memory", "50M", "true"]
+    told = subprocess.run(words, capture_output=True, text=True).stdout
+    assert f"  {root} (" in told and f"{MEMORY.mount_point}/climits/true-" in told
+    # A path means every hierarchy that holds a limit, as before.
+    with pytest.raises(climits.CgroupGoneError):
+        climits.run(["true"], root=path, memory="50M")
+
+
+def test_run_in_a_directory_of_the_memory_hierarchy(made, hog):
+    path = made("--memory", "30M")
+    root = MEMORY.directory_path(path)
+    result = climits.run([hog, "alloc", "60"], root=root)
+    assert (result.verdict, result.cgroup) == ("oom-killed", path)
+    others = [h for h in LAYOUT.hierarchies if "pids" in h.controllers and h is not MEMORY]
+    if others:  # a limit of another hierarchy is held by a cgroup of its own there
+        result = climits.run([hog, "forks", "50"], root=root, pids=10, stdout=-1, text=True)
+        assert 0 < int(result.stdout) < 10
+        assert not os.path.exists(others[0].directory_path(path))
+
+
 # ---- moves ---------------------------------------------------------------------------------
 
 
@@ -345,7 +434,10 @@ class Refusing:
 
 
 class LastHierarchy:
-    born_inside = False
+    born_inside = delegates = False
+
+    def cgroup_path(self, directory):
+        return None
 
     def path_among(self, paths):
         return None
@@ -376,6 +468,35 @@ def test_attach_looks_at_an_empty_cpuset_before_anything_is_moved(made, hold):
         climits.Cgroup.open(path).attach(child.pid)
     assert "set cpuset.cpus" in caught.value.hint
     assert cgroup_paths(child.pid) == before
+
+
+@pytest.mark.parametrize("words", [[], ["--thread"]])
+def test_attach_and_classify_say_the_same(made, capfd, words):
+    """The library knows why, and the command adds nothing of its own."""
+    path = made()
+    group = climits.Cgroup.open(path)
+    (dead := subprocess.Popen(["true"])).wait()
+    for number, cause in ((dead.pid, "no such process"), (2, "it is a thread of the kernel's")):
+        if number == 2 and arguments(2):
+            continue  # in a container of somebody's
+        with pytest.raises(climits.CgroupError) as caught:
+            (group.attach_thread if words else group.attach)(number)
+        assert str(caught.value) == f"cannot move {number} to {path}: {cause}"
+        assert dispatch(["classify", path, str(number), *words]) == 125
+        assert capfd.readouterr().err == f"climits: {caught.value}\n"
+
+
+@all_on_v2
+def test_a_cgroup_above_others_takes_no_process(made, hold, capfd):
+    made(name="/climits-top")
+    made("--memory", "64M", name="/climits-top/inner")
+    child = hold()
+    with pytest.raises(climits.CgroupError) as caught:
+        climits.Cgroup.open("/climits-top").attach(child.pid)
+    assert dispatch(["classify", "/climits-top", str(child.pid)]) == 125
+    told = capfd.readouterr().err
+    assert told == f"climits: {caught.value}; hint: {caught.value.hint}\n"
+    assert told.count("processes live in leaves") == 1
 
 
 def test_delete_moves_all_or_nothing(made, hold):
@@ -515,10 +636,15 @@ def test_what_is_no_owner(text):
 
 
 @all_on_v2
-def test_tasks_owner_is_refused_where_it_does_nothing():
-    error = refused("create", "climits-x", "--tasks-owner", "nobody")
-    assert "works on cgroup v1 only" in str(error)
+@pytest.mark.parametrize("who", ["nobody", ":nogroup", "nobody:nogroup"])
+def test_tasks_owner_is_refused_where_it_does_nothing(made, who):
+    error = refused("create", "climits-x", "--tasks-owner", who)
+    assert f"--tasks-owner {who}: no cgroup above /climits/climits-x is theirs" in str(error)
+    assert "--owner USER" in error.hint
     assert not os.path.exists(MEMORY.directory_path("/climits/climits-x"))
+    made("--owner", "daemon", name="/climits-top")  # somebody else's
+    error = refused("create", "/climits-top/x", "--tasks-owner", who)
+    assert "no cgroup above /climits-top/x is theirs" in str(error)
 
 
 # ---- output --------------------------------------------------------------------------------

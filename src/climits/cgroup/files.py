@@ -6,6 +6,7 @@ never mistaken for it.  Each error names the file, the value and what to do.
 
 import errno
 import os
+import stat
 
 from ..errors import CgroupError, CgroupExistsError, CgroupGoneError, CgroupPermissionError
 from ..launch._spawn import Keeper
@@ -199,6 +200,15 @@ class Directory:
         """
         try:
             os.chown(name, uid, gid, dir_fd=self.fd)
+        except OSError as e:
+            if e.errno != errno.ENOENT:
+                raise self._error("cannot hand over", name, e) from None
+
+    def let_group_write(self, name: str) -> None:
+        """Let the group of a file write it too, where there is one; ``.`` is the directory."""
+        try:
+            mode = os.stat(name, dir_fd=self.fd).st_mode
+            os.chmod(name, stat.S_IMODE(mode) | stat.S_IWGRP, dir_fd=self.fd)
         except OSError as e:
             if e.errno != errno.ENOENT:
                 raise self._error("cannot hand over", name, e) from None

@@ -190,7 +190,7 @@ class Cgroup:
 
     @property
     def freezer(self) -> "Freezer":
-        """What stops and kills its processes."""
+        """What stops and kills its processes in the part through which they are followed."""
         part = self.tracker
         return part.hierarchy.freezer(part.directory)
 
@@ -280,8 +280,10 @@ class Cgroup:
 
     def attach_thread(self, tid: int) -> None:
         """Move one thread into it; on v2 only between the cgroups of a threaded subtree."""
+        from .moving import write_number
+
         for part in self.parts:
-            part.directory.write(part.hierarchy.thread_file, str(tid))
+            write_number(part, part.hierarchy.thread_file, tid)
 
     def join(self) -> None:
         """Move this process into it; call it from the main thread."""
@@ -289,20 +291,33 @@ class Cgroup:
             part.directory.write(part.hierarchy.join_file, "0")
 
     def freeze(self, timeout: float = 10.0) -> None:
-        """Stop every process in it and wait until they have stopped."""
-        self.freezer.freeze(timeout)
+        """Stop every process in it, and below, and wait until they have stopped.
+
+        Raises:
+            CgroupError: as stopping.freeze; nothing stays frozen then.
+        """
+        from .stopping import freeze
+
+        freeze(self, timeout)
 
     def thaw(self) -> None:
         """Let every process go on."""
-        self.freezer.thaw()
+        from .stopping import thaw
+
+        thaw(self)
 
     def kill(self, timeout: float = 30.0) -> int:
         """SIGKILL every process in it and below, and wait until none is left.
 
         Returns:
             How many were killed.
+
+        Raises:
+            CgroupTimeoutError: as stopping.kill.
         """
-        return self.freezer.kill(timeout)
+        from .stopping import kill
+
+        return kill(self, timeout)
 
     # -- looking -----------------------------------------------------------------------------
 

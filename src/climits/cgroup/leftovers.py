@@ -4,7 +4,7 @@ import errno
 import os
 import time
 
-from ..errors import CgroupError, CgroupExistsError, CgroupGoneError
+from ..errors import CgroupError, CgroupExistsError, CgroupGoneError, InvalidValueError
 from ..linux.proc import start_time
 from . import placement
 from .files import Directory
@@ -199,6 +199,6 @@ def _remove(path: str, hierarchies: "Iterable[Hierarchy]", deadline: float, own:
             group.remove(max(deadline - time.monotonic(), 0.1))
     except CgroupGoneError:
         pass
-    except CgroupError as e:
+    except (CgroupError, InvalidValueError) as e:  # the latter: we are in it ourselves
         return Leftover(path, killed, str(e))
     return Leftover(path, killed, None)

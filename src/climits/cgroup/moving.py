@@ -5,9 +5,10 @@ limits without anybody seeing it: so a move that fails half-way is taken back.
 """
 
 import errno
+import os
 
 from ..errors import CgroupError, CgroupGoneError
-from ..linux.proc import cgroup_paths
+from ..linux.proc import arguments, cgroup_paths
 from .files import Directory
 from .placement import Part
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from .group import Cgroup
     from .layout import Hierarchy
 
+_CPUSET = "set cpuset.cpus and cpuset.mems first"
+_ABOVE = (
+    "on cgroup v2 the kernel also asks for the right to write cgroup.procs of the cgroup above "
+    "both places"
+)
 #: With these alone handed down, a cgroup above others may have processes.
 _THREADED = frozenset(("cpu", "cpuset", "perf_event", "pids"))
 _LEAVES = "on cgroup v2 processes live in leaves: choose a cgroup without children"
@@ -41,13 +47,12 @@ class Move:
         try:
             # v2 has the most reasons to refuse: asked first, there is nothing to take back.
             for part in sorted(parts, key=lambda part: not part.hierarchy.born_inside):
-                part.directory.write("cgroup.procs", str(pid))
+                write_number(part, "cgroup.procs", pid)
                 path = part.hierarchy.path_among(before)
                 if path is not None:
                     self._done.append((pid, part.hierarchy, path))
-        except BaseException as e:
+        except BaseException:
             self.undo(done)
-            _explain(e)
             raise
 
     def undo(self, since: int = 0) -> None:
@@ -87,7 +92,7 @@ def check_target(part: Part) -> None:
                     f"cannot move processes to {directory.path}: its {file} is empty",
                     path=directory.path,
                     errno=errno.ENOSPC,
-                    hint="set cpuset.cpus and cpuset.mems first",
+                    hint=_CPUSET,
                 )
 
 
@@ -110,9 +115,32 @@ def counterparts(parts: list[Part], target: "Cgroup") -> "dict[Hierarchy, Part]"
     return there
 
 
-def _explain(e: BaseException) -> None:
-    if isinstance(e, CgroupError) and e.hint is None:
-        if e.errno == errno.EBUSY:
-            e.hint = _LEAVES
-        elif e.errno == errno.ENOSPC:
-            e.hint = "set cpuset.cpus and cpuset.mems first"
+def write_number(part: Part, file: str, number: int) -> None:
+    """Move one process, or thread, by writing its number.
+
+    Raises:
+        CgroupError: the kernel refused; text and hint say what that means here.
+    """
+    try:
+        part.directory.write(file, str(number))
+    except CgroupError as e:
+        raise _explained(e, part, number) from None
+
+
+def _explained(e: CgroupError, part: Part, number: int) -> CgroupError:
+    path = part.hierarchy.cgroup_path(part.directory.path) or part.directory.path
+    cause, hint = str(e).rpartition(": ")[2], e.hint
+    if e.errno == errno.ESRCH:
+        cause, hint = "no such process", None
+    elif e.errno == errno.ENOSPC:
+        cause, hint = "the cgroup has no CPUs or memory nodes", _CPUSET
+    elif e.errno == errno.EINVAL and os.path.exists(f"/proc/{number}") and not arguments(number):
+        cause, hint = "it is a thread of the kernel's", None
+    elif e.errno == errno.EBUSY:
+        hint = _LEAVES
+    elif e.errno == errno.EOPNOTSUPP:
+        hint = f"climits set {path} cgroup.type=threaded makes it a threaded one"
+    elif e.errno in (errno.EACCES, errno.EPERM) and part.hierarchy.delegates:
+        hint = _ABOVE
+    text = f"cannot move {number} to {path}: {cause}"
+    return type(e)(text, path=path, errno=e.errno, hint=hint)

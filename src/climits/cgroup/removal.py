@@ -2,11 +2,13 @@
 
 import errno
 import os
+import stat
 
 from ..errors import CgroupError, CgroupGoneError, InvalidValueError
 from ..linux.proc import cgroup_paths
-from .freezer import KILL_TIMEOUT, listed_pids
+from .freezer import listed_pids
 from .group import Cgroup
+from .layout import Hierarchy
 from .moving import Move, counterparts
 from .placement import Part
 
@@ -50,27 +52,12 @@ def delete(
                 hint="--recursive removes them too",
             )
     if kill:
-        refuse_own(group, "kill")
-        kill_all(group)
+        group.kill()
     elif move_to is not None:
         _move_out(group, move_to)
     else:
         _refuse_populated(group)
     group.remove()
-
-
-def kill_all(group: Cgroup, timeout: float = KILL_TIMEOUT) -> int:
-    """SIGKILL every process in it and below, in any hierarchy, and wait until none is left.
-
-    Returns:
-        How many were seen and killed.
-
-    Raises:
-        CgroupTimeoutError: something is still there after `timeout` seconds.
-    """
-    # What the v1 freezer holds dies only once it is thawed, which its own part does.
-    parts = sorted(group.parts, key=lambda part: "freezer" not in part.hierarchy.controllers)
-    return sum(part.hierarchy.freezer(part.directory).kill(timeout) for part in parts)
 
 
 def pids_below(group: Cgroup, parts: "list[Part] | None" = None) -> set[int]:
@@ -218,11 +205,49 @@ def delegate(group: Cgroup, uid: int, gid: int = -1) -> None:
         more = listed if part.hierarchy.delegates else ()
         names = dict.fromkeys((*_DELEGATED_ALWAYS, *more))
         for name in (*names, "."):
-            part.directory.hand_over(name, uid, gid)
+            _hand_over(part, name, uid, gid)
 
 
 def let_join(group: Cgroup, uid: int, gid: int = -1) -> None:
-    """Allow a user to move their processes into a cgroup, and nothing more."""
+    """Allow a user to move their processes into a cgroup, and nothing more.
+
+    On v2 that works for processes that are below a cgroup of which `may_join_below` is true.
+    """
     for part in group.parts:
         for name in ("cgroup.procs", "cgroup.threads", "tasks"):
-            part.directory.hand_over(name, uid, gid)
+            _hand_over(part, name, uid, gid)
+
+
+def may_join_below(hierarchy: Hierarchy, path: str, uid: int, gid: int = -1) -> bool:
+    """Whether the kernel will let a user move processes from one cgroup below a path to another.
+
+    On v2 it asks for the right to write cgroup.procs of the closest cgroup that both are below.
+
+    Args:
+        hierarchy: of the two.
+        path: of a cgroup above them, which may not exist yet; those above it count too.
+        uid, gid: user and group; -1 for the one that is not asked for.
+
+    Source: Documentation/admin-guide/cgroup-v2.rst (Delegation Containment).
+    """
+    if not hierarchy.delegates or uid == 0:
+        return True
+    while True:
+        try:
+            facts = os.stat(f"{hierarchy.directory_path(path or '/')}/cgroup.procs")
+        except OSError:
+            pass  # it is about to be made, and not theirs
+        else:
+            user = uid == -1 or (facts.st_uid == uid and facts.st_mode & stat.S_IWUSR)
+            group = gid == -1 or (facts.st_gid == gid and facts.st_mode & stat.S_IWGRP)
+            if user and group:
+                return True
+        if not path.strip("/"):
+            return False
+        path = path.rpartition("/")[0]
+
+
+def _hand_over(part: Part, name: str, uid: int, gid: int) -> None:
+    part.directory.hand_over(name, uid, gid)
+    if gid != -1:
+        part.directory.let_group_write(name)

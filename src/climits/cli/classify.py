@@ -1,8 +1,5 @@
 """`climits classify`: move running processes into a cgroup."""
 
-import errno
-import os
-
 from ..errors import CgroupError, InvalidValueError
 from .cgroups import the_cgroup
 from .main import FAILED, complain
@@ -47,28 +44,5 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
             move(pid)
         except CgroupError as e:
             status = FAILED
-            complain(_told(e, pid, group.path))
+            complain(e)
     return status
-
-
-def _told(e: CgroupError, pid: int, path: str) -> CgroupError:
-    cause, hint = str(e).rpartition(": ")[2], e.hint
-    if e.errno == errno.ESRCH:
-        cause, hint = "no such process", None
-    elif e.errno == errno.ENOSPC:
-        cause, hint = "the cgroup has no CPUs or memory nodes", "set cpuset.cpus and cpuset.mems"
-    elif e.errno == errno.EINVAL and os.path.exists(f"/proc/{pid}") and _is_kernel_thread(pid):
-        cause, hint = "it is a thread of the kernel's", None
-    elif e.errno == errno.EBUSY:
-        hint = "on cgroup v2 processes live in leaves: choose a child of it"
-    elif e.errno == errno.EOPNOTSUPP:
-        hint = "climits set NAME cgroup.type=threaded makes it a threaded one"
-    return CgroupError(f"cannot move {pid} to {path}: {cause}", path=path, errno=e.errno, hint=hint)
-
-
-def _is_kernel_thread(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return not file.read(1)
-    except OSError:
-        return False

@@ -6,7 +6,7 @@ from ..cgroup.group import Cgroup, find_parent, hierarchies_for
 from ..cgroup.layout import current
 from ..cgroup.limits import make_limits
 from ..cgroup.placement import check_component, check_name, check_path, release_parents
-from ..cgroup.removal import delegate, let_join
+from ..cgroup.removal import delegate, let_join, may_join_below
 from ..errors import InvalidValueError, UnsupportedError
 from ..observe.text import printable
 from ..units import shown
@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from ..cgroup.layout import Hierarchy
+
 OPTIONS: tuple[Option, ...] = (
     *(o for o in RUN if o[3] == LIMITS and o[0] != "--on-oom"),
     ("--controllers", "LIST", "text", CGROUP, "make it for these too, such as pids,cpu, to be "
      "set later"),
     ("--owner", "USER[:GROUP]", "text", CGROUP, "give it to a user, who may make cgroups in it; "
      "its limits stay yours"),
-    ("--tasks-owner", "USER[:GROUP]", "text", CGROUP, "who may move processes into it; cgroup v1 "
-     "only"),
+    ("--tasks-owner", "USER[:GROUP]", "text", CGROUP, "who may move processes into it; on cgroup "
+     "v2 where a cgroup above is theirs"),
 )  # fmt: skip
 ANYWHERE = True
 USAGE = "climits create NAME [OPTIONS]"
@@ -36,7 +38,9 @@ printed.
 
 An owner on cgroup v2 may move processes within it; the first must be moved in
 by root (climits classify), since the kernel asks for the right to write in the
-cgroup above both places too. --tasks-owner is refused there.
+cgroup above both places too. So --tasks-owner works there below a cgroup that
+was given to the same user by --owner, for processes that are below that one,
+and is refused elsewhere. A group that is named gets the same rights.
 
 examples:
   climits create web --memory 64M --cpuset 0-1
@@ -73,13 +77,10 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
         named = [word for word in values["controllers"].split(",") if word]
         wanted = tuple(dict.fromkeys((*wanted, *named)))
     hierarchies = hierarchies_for(layout, wanted)
-    if "tasks_owner" in owners and any(h.delegates and mine for h, mine in hierarchies):
-        raise UnsupportedError(
-            "--tasks-owner works on cgroup v1 only: on v2 the kernel asks for the right to write "
-            "in the cgroup above both places too",
-            hint="give --owner a cgroup above them, or have root move with climits classify",
-        )
-    group = Cgroup.make(name, limits, hierarchies, find_parent(layout, hierarchies, parent))
+    above = find_parent(layout, hierarchies, parent)
+    if "tasks_owner" in owners:
+        _refuse_in_vain(values["tasks_owner"], owners["tasks_owner"], hierarchies, above, name)
+    group = Cgroup.make(name, limits, hierarchies, above)
     try:
         if "owner" in owners:
             delegate(group, *owners["owner"])
@@ -93,6 +94,27 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
         raise
     group.keep()
     return 0
+
+
+def _refuse_in_vain(
+    text: str,
+    ids: tuple[int, int],
+    hierarchies: "list[tuple[Hierarchy, tuple[str, ...]]]",
+    parent: str,
+    name: str,
+) -> None:
+    """Refuse a --tasks-owner whom the kernel would not let move anything.
+
+    Where no limit is, in the hierarchy that is for tracking alone, it does not matter.
+    """
+    for hierarchy, controllers in hierarchies:
+        if controllers and not may_join_below(hierarchy, parent, *ids):
+            raise UnsupportedError(
+                f"--tasks-owner {shown(text)}: no cgroup above {parent}/{name} is theirs, and on "
+                "cgroup v2 the kernel asks for the right to write in one above both places",
+                hint="make it below a cgroup of theirs (climits create /jobs --owner USER; climits "
+                "create /jobs/web --tasks-owner USER), or have root move with climits classify",
+            )
 
 
 def owner_ids(text: str) -> tuple[int, int]:

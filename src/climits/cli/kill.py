@@ -2,7 +2,7 @@
 
 import sys
 
-from ..cgroup.removal import has_hidden, kill_all, refuse_own
+from ..cgroup.removal import has_hidden
 from ..units import parse_duration
 from .cgroups import the_cgroup
 from .options import CGROUP, TELLING, Option
@@ -31,9 +31,8 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
     """Kill and wait."""
     timeout = parse_duration(values.get("timeout", 30.0), what="timeout")
     group = the_cgroup(words, "kill", acts=True)
-    refuse_own(group, "kill")
     others = ", and those of another pid namespace" if has_hidden(group) else ""
-    killed = kill_all(group, timeout)
+    killed = group.kill(timeout)
     if not values.get("quiet"):
         sys.stdout.write(f"{killed} killed{others}\n")
     return 0

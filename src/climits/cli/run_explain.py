@@ -6,6 +6,7 @@ import sys
 from ..cgroup.files import Directory
 from ..cgroup.group import Cgroup
 from ..cgroup.placement import Part
+from ..launch.plan import Plan
 from ..launch.show import describe
 from ..program.spec import Spec
 from ..units import format_size
@@ -37,16 +38,19 @@ class _Planned(Directory):
 def explain(spec: Spec) -> None:
     """Print the cgroup, the limits in the order they are written, and the plan."""
     name = spec.name or spec.made_up_name()
-    path = spec.root or f"{spec.parent}/{name}"
+    own = f"{spec.parent}/{name}"
+    path = spec.root or own
     parts = []
     out = [f"cgroup {path}" + (" (exists, is not removed)" if spec.root else "")]
     for hierarchy, controllers in spec.hierarchies:
-        if spec.root and controllers:
+        exists = spec.exists_in(hierarchy, controllers)
+        if exists:
             Directory(hierarchy.directory_path(path)).close()  # or it cannot be used
-        directory = _Planned(hierarchy.directory_path(path), hierarchy)
-        parts.append(Part(hierarchy, directory, made=not spec.root))
-        use = ", ".join(controllers) or "tracking"
-        out.append(f"  {directory.path} ({hierarchy.version_name}: {use})")
+        directory = _Planned(hierarchy.directory_path(path if exists else own), hierarchy)
+        parts.append(Part(hierarchy, directory, made=not exists))
+        use = ", ".join(controllers) or ("its other limits" if exists else "tracking")
+        note = ", its own" if spec.root and not exists else ""
+        out.append(f"  {directory.path} ({hierarchy.version_name}: {use}{note})")
     group = Cgroup(path, parts)
     memory = group.memory
     out.append("limits")
@@ -62,6 +66,14 @@ def explain(spec: Spec) -> None:
     if not written:
         out.append("  none")
     out.append("plan")
-    plan = spec.plan(parts, die_with_parent=True)
-    out += [f"  {line}" for line in describe(plan)]
+    out += [f"  {line}" for line in describe(_plan(spec, parts))]
     sys.stdout.write("\n".join(out) + "\n")
+
+
+def _plan(spec: Spec, parts: list[Part]) -> Plan:
+    if spec.container is None:
+        return spec.plan(parts, die_with_parent=True)
+    from ..program.inside import surroundings
+
+    with surroundings(spec) as cage:
+        return spec.plan(parts, die_with_parent=True, cage=cage)

@@ -1,7 +1,6 @@
 """`climits thaw`: let the processes of a cgroup go on."""
 
 from .cgroups import the_cgroup
-from .freeze import freezers
 from .options import Option
 
 TYPE_CHECKING = False
@@ -21,6 +20,5 @@ __all__ = ["ANYWHERE", "EPILOG", "OPTIONS", "USAGE", "main"]
 
 def main(values: "dict[str, Any]", words: list[str]) -> int:  # noqa: ARG001 - the commands' shape
     """Thaw."""
-    for freezer in freezers(the_cgroup(words, "thaw", acts=True)):
-        freezer.thaw()
+    the_cgroup(words, "thaw", acts=True).thaw()
     return 0

@@ -16,6 +16,11 @@
  *
  * The child runs on a buffer in the parent's frame: the parent sleeps, so the frame stays put.
  *
+ * A child that changes its user, joins namespaces or hides makes the memory it shares with us
+ * undumpable, lest its new peers look into it.  We put our own state back, but only once no such
+ * child has that memory any more.  That is later than the end of our sleep, which execve ends (and,
+ * in 6.1.192 for one, closes descriptors) a moment before it takes the new memory.
+ *
  *   spawn(steps, paths, argv, envp, flags, cgroup_fd, sigmask) -> (pid, pidfd)
  *   signalfd(sigmask) -> fd
  *   address(bytes) -> int
@@ -34,6 +39,7 @@
 #endif
 #include <Python.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -42,6 +48,7 @@
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef CLONE_PIDFD
@@ -55,6 +62,13 @@
 #endif
 #ifndef SYS_open_tree
 #define SYS_open_tree 428
+#define SYS_move_mount 429
+#define SYS_fsopen 430
+#define SYS_fsconfig 431
+#define SYS_fsmount 432
+#endif
+#ifndef SYS_openat2
+#define SYS_openat2 437
 #endif
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr 442
@@ -68,18 +82,20 @@
 #define MAX_ARGS 5
 #define CHILD_STACK (32 * 1024)
 #define AT_CLONE (-1)
+#define PF_FORKNOEXEC 0x40 /* include/linux/sched.h: cleared after exec_mmap() */
 #define NO_FAILURE (-2)
 #define ANY_RESULT (-1) /* as `expect`: a failure of this step does not matter */
 
 /* The calls a plan may name.  Numbers come from the compiler, so they are right on every machine. */
 static const struct { const char *name; long nr; } known_calls[] = {
 #define CALL(name) {#name, SYS_##name}
-    CALL(capset), CALL(chdir), CALL(close), CALL(close_range), CALL(dup3), CALL(fcntl),
-    CALL(getppid), CALL(ioctl), CALL(mkdirat), CALL(mount), CALL(mount_setattr), CALL(open_tree), CALL(openat),
-    CALL(pivot_root), CALL(prctl), CALL(prlimit64), CALL(read), CALL(readlinkat), CALL(setgroups),
-    CALL(sethostname), CALL(setns), CALL(setpgid), CALL(setpriority), CALL(setresgid),
-    CALL(setresuid), CALL(setsid), CALL(socket), CALL(symlinkat), CALL(umask), CALL(umount2),
-    CALL(unshare), CALL(write),
+    CALL(capset), CALL(chdir), CALL(close), CALL(close_range), CALL(dup3), CALL(exit_group),
+    CALL(fchdir), CALL(fcntl), CALL(fsconfig), CALL(fsmount), CALL(fsopen), CALL(getppid),
+    CALL(ioctl), CALL(mkdirat), CALL(mknodat), CALL(mount), CALL(mount_setattr), CALL(move_mount),
+    CALL(open_tree), CALL(openat), CALL(openat2), CALL(pivot_root), CALL(prctl), CALL(prlimit64),
+    CALL(read), CALL(readlinkat), CALL(setgroups), CALL(sethostname), CALL(setns), CALL(setpgid),
+    CALL(setpriority), CALL(setresgid), CALL(setresuid), CALL(setsid), CALL(socket),
+    CALL(symlinkat), CALL(umask), CALL(umount2), CALL(unshare), CALL(write),
 #undef CALL
 };
 
@@ -95,6 +111,7 @@ struct child {
     char **paths, **argv, **envp;
     uint64_t mask;   /* the new program's signal mask */
     uint64_t reset;  /* signals to put back to their default */
+    int hides, gone; /* some step makes the memory undumpable; the child has it no more */
     volatile int failed_step, failed_errno, began;
 };
 
@@ -193,10 +210,33 @@ static uint64_t caught_signals(void) {
     return caught;
 }
 
+/* Some microseconds after execve has ended our sleep.  Where it cannot be seen, we rather stay
+ * undumpable. */
+static int has_new_memory(long pid) {
+    char path[32], text[512];
+    const struct timespec pause = {.tv_nsec = 50000};
+
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    for (int i = 0; i < 20000; i++) {
+        unsigned flags;
+        char state, *name;
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+        if (fd >= 0) close(fd);
+        if (n <= 0) return kill((pid_t)pid, 0) != 0; /* SIGCHLD ignored: it is reaped by itself */
+        text[n] = 0;
+        name = strrchr(text, ')');
+        if (!name || sscanf(name, ") %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2) return 0;
+        if (!(flags & PF_FORKNOEXEC) || state == 'Z') return 1;
+        nanosleep(&pause, NULL);
+    }
+    return 0;
+}
+
 static long start(struct child *c, uint64_t flags, int cgroup_fd, uint64_t mask, int *pidfd) {
     char stack[CHILD_STACK] __attribute__((aligned(16)));
     uint64_t old;
-    long pid, dumpable = call(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0);
+    long pid;
 
     flags |= CLONE_VM | CLONE_VFORK | CLONE_PIDFD;
     set_mask(~0ULL, &old);
@@ -221,10 +261,8 @@ static long start(struct child *c, uint64_t flags, int cgroup_fd, uint64_t mask,
     }
     if (pid > 0 && c->failed_step != NO_FAILURE)
         while (call(SYS_wait4, pid, 0, __WALL, 0, 0) == -EINTR) {}
+    if (c->hides) c->gone = pid < 0 || c->failed_step != NO_FAILURE || has_new_memory(pid);
     set_mask(old, NULL);
-    /* A child that changed its user made the memory it shares with us non-dumpable. */
-    if (dumpable == 1 && call(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0) != 1)
-        call(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
     if (pid < 0) { c->failed_step = AT_CLONE; c->failed_errno = (int)-pid; }
     return pid;
 }
@@ -294,6 +332,16 @@ static PyObject *raise_failure(const struct child *c) {
     return NULL;
 }
 
+/* How many children have our memory undumpable now, and what it was before the first. */
+static int hiding;
+static long dumpable;
+
+/* Source: commit_creds() in kernel/cred.c */
+static int may_hide(const struct step *s) {
+    return s->nr == SYS_setresuid || s->nr == SYS_setresgid || s->nr == SYS_setns ||
+           s->nr == SYS_unshare || (s->nr == SYS_prctl && s->args[0] == PR_SET_DUMPABLE);
+}
+
 static PyObject *spawn(PyObject *self, PyObject *args) {
     PyObject *steps, *paths, *argv, *envp, *result = NULL;
     unsigned long long flags;
@@ -308,14 +356,19 @@ static PyObject *spawn(PyObject *self, PyObject *args) {
     c.count = (int)PyTuple_Size(steps);
     c.steps = PyMem_Calloc(c.count + 1, sizeof *c.steps);
     if (!c.steps) { PyErr_NoMemory(); goto out; }
-    for (int i = 0; i < c.count; i++)
+    for (int i = 0; i < c.count; i++) {
         if (read_step(&c.steps[i], i, PyTuple_GetItem(steps, i)) < 0) goto out;
+        c.hides |= may_hide(&c.steps[i]);
+    }
     if (!(c.paths = strings(paths)) || !(c.argv = strings(argv)) || !(c.envp = strings(envp))) goto out;
 
     long pid;
+    /* Other threads may be at it too; the GIL guards these two. */
+    if (c.hides && !hiding++) dumpable = call(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0);
     Py_BEGIN_ALLOW_THREADS /* a step may be slow or block */
     pid = start(&c, flags, cgroup_fd, mask, &pidfd);
     Py_END_ALLOW_THREADS
+    if (c.hides && !--hiding && dumpable == 1 && c.gone) call(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
     if (c.failed_step == NO_FAILURE) {
         result = Py_BuildValue("li", pid, pidfd);
     } else {

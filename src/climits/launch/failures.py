@@ -6,6 +6,9 @@ import os
 from ..errors import CommandNotExecutableError, CommandNotFoundError, LaunchError
 from .plan import NamedFd, Plan
 
+_TOO_MANY = "a limit on the number of processes was reached (ulimit -u, pids.max)"
+_OF_IDS = ("setgroups", "setresgid", "setresuid")
+
 
 def explain(plan: Plan, e: OSError) -> LaunchError:
     """The exception for a failed step, with what to do about it.
@@ -15,7 +18,7 @@ def explain(plan: Plan, e: OSError) -> LaunchError:
         e: as `_spawn` raises it, with the number of the step.
     """
     step: int = e.step  # type: ignore[attr-defined]
-    command = os.fsdecode(plan.argv[0])
+    command = plan.command
     number = e.errno or 0
     cause = os.strerror(number).lower()
     if step == len(plan.steps):
@@ -24,7 +27,7 @@ def explain(plan: Plan, e: OSError) -> LaunchError:
     if step < 0:
         purpose = "clone"
         if number == errno.EAGAIN:
-            hint = "a limit on the number of processes was reached (ulimit -u, pids.max)"
+            hint = _TOO_MANY
     else:
         purpose = plan.steps[step].purpose
         target = plan.steps[step].args[0] if plan.steps[step].args else None
@@ -38,6 +41,13 @@ def explain(plan: Plan, e: OSError) -> LaunchError:
             hint = "name a directory that exists"
         if number in (errno.EPERM, errno.EACCES):
             hint = "this needs root, or the capability for it"
+        if plan.steps[step].call == "openat2" and plan.root:
+            if number == errno.ENOENT:
+                hint = f"{plan.root} has no such place: make it, or lay an overlay over it"
+            if number == errno.ELOOP:
+                cause, hint = "a link is in the way", f"remove it from {plan.root}"
+        if plan.steps[step].call in _OF_IDS and number == errno.EINVAL:
+            hint = "its user namespace has no such id; /etc/subuid and /etc/subgid give a user more"
     return LaunchError(
         f"cannot start {command}: {purpose}: {cause}", path=command, errno=number, hint=hint
     )
@@ -45,6 +55,11 @@ def explain(plan: Plan, e: OSError) -> LaunchError:
 
 def _explain_exec(plan: Plan, command: str, number: int, cause: str) -> LaunchError:
     text = f"cannot start {command}: {cause}"
+    if number == errno.EAGAIN:
+        return LaunchError(text, path=command, errno=number, hint=_TOO_MANY)
+    if os.fsencode(command) != plan.argv[0]:
+        text = f"cannot start {command}: process 1 of climits: {cause}"
+        return LaunchError(text, path=command, errno=number)
     if number == errno.ENOENT or number == errno.ENOTDIR:
         root = os.fsencode(plan.root)
         file = next((root + path for path in plan.paths if os.path.lexists(root + path)), None)

@@ -30,8 +30,7 @@ int main(int argc, char **argv) {
     int report = atoi(argv[1]);
     sigfillset(&all);
     sigprocmask(SIG_BLOCK, &all, &old);
-    if (pipe2(outcome, O_CLOEXEC) || fcntl(report, F_SETFD, FD_CLOEXEC)) return 125;
-    pid_t child = fork();
+    pid_t child = pipe2(outcome, O_CLOEXEC) || fcntl(report, F_SETFD, FD_CLOEXEC) ? -1 : fork();
     if (child < 0) {
         tell(report, errno);
         return 125;

@@ -50,3 +50,8 @@ def join(plan: Plan, pidfd: int, names: "list[str]") -> None:
         plan.call("setns", pidfd, flags_of(others), purpose="join the container")
     if "user" in names:
         plan.call("setns", pidfd, flags_of(("user",)), purpose="join its user namespace")
+
+
+def join_user_namespace(plan: Plan, fd: int) -> None:
+    """Add the step: join the user namespace behind a descriptor, with all capabilities in it."""
+    plan.call("setns", fd, flags_of(("user",)), purpose="join the user namespace")

@@ -21,6 +21,8 @@ RLIMIT_NOFILE = 7
 F_DUPFD_CLOEXEC = 1030
 F_SETFD = 2
 AT_FDCWD = -100
+#: As `expect`: a failure of the step does not matter.
+ANY_RESULT = -1
 TIOCSPGRP = 0x5410
 SIGKILL = 9
 
@@ -70,6 +72,7 @@ class Plan:
         cgroup_purpose: what that cgroup is called.
         sigmask: the program's signal mask, bit N-1 for signal N; -1: the caller's.
         root: the directory that is the program's root, as seen from here; "" is ours.
+        command: what to call the program; where process 1 starts it, that is not argv[0].
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Plan:
         self.cgroup: NamedFd | None = None
         self.sigmask = -1
         self.root = ""
+        self.command = os.fsdecode(argv[0]) if argv else ""
 
     def call(
         self, call: str, *args: "Arg", purpose: str = "", expect: "int | None" = None
@@ -178,6 +182,10 @@ class Plan:
         """
         self.call("prctl", PR_SET_DUMPABLE, 0, 0, 0, 0, purpose="hide the memory")
 
+    def show_memory(self) -> None:
+        """Undo what a change of user did, for those who must write into its files in /proc."""
+        self.call("prctl", PR_SET_DUMPABLE, 1, 0, 0, 0, purpose="show the memory")
+
     def take_terminal(self, pid: int) -> None:
         """Lead a process group of its own, and have standard input's terminal serve that one.
 
@@ -195,6 +203,10 @@ class Plan:
         if b"\0" in path:  # the kernel would read up to it
             raise ValueError("embedded null byte in a directory")
         self.call("chdir", path, purpose=f"change to {directory}")
+
+    def end(self) -> None:
+        """End here and well: the steps were the purpose, and there is no program."""
+        self.call("exit_group", 0)
 
     # -- reading it ---------------------------------------------------------------------------
 

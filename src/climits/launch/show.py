@@ -2,7 +2,7 @@
 
 import os
 
-from .plan import Plan, Step
+from .plan import ANY_RESULT, Plan, Step
 
 
 def describe(plan: Plan) -> list[str]:
@@ -22,7 +22,8 @@ def describe(plan: Plan) -> list[str]:
 def describe_step(step: Step) -> str:
     """The call as strace would write it; ``$3`` is the result of step 3."""
     args = ", ".join(f"${a[0]}" if isinstance(a, tuple) else _show(a) for a in step.args)
-    return f"{step.call}({args})" + (f" == {step.expect}" if step.expect is not None else "")
+    checked = step.expect is not None and step.expect != ANY_RESULT
+    return f"{step.call}({args})" + (f" == {step.expect}" if checked else "")
 
 
 def _show(arg: "int | bytes | None") -> str:

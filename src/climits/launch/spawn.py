@@ -55,6 +55,7 @@ def _without_clone3(plan: Plan) -> Plan:
     """The same, but the child moves itself into the v2 cgroup as its first steps."""
     other = Plan(plan.argv, plan.envp, plan.paths)
     other.clone_flags, other.sigmask, other.root = plan.clone_flags, plan.sigmask, plan.root
+    other.command = plan.command
     assert plan.cgroup is not None
     other.join_cgroup(plan.cgroup, "cgroup.procs")
     shift = len(other.calls)

@@ -9,7 +9,7 @@ import os
 from ..errors import InvalidValueError, UnsupportedError
 from ..launch import capabilities
 from ..launch.namespaces import NAMESPACES
-from ..units import parse_size
+from ..units import parse_size, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ DEFAULT_CAPABILITIES = frozenset((
 #: Namespaces that can be shared with the host; the mount namespace never is.
 SHAREABLE = ("cgroup", "ipc", "net", "pid", "user", "uts")
 _SHELLS = ("sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "busybox")
+#: In /dev: what is there cannot be shown at its own place.
+_OWN_IN_DEV = ("fd", "mqueue", "pts", "shm")
 _MAX_HOST_NAME = 64  # bytes, __NEW_UTS_LEN
 
 
@@ -173,10 +175,7 @@ class Container:
                 "a host name of its own needs a uts namespace of its own", hint="do not share uts"
             )
         self.init = init
-        drop, add = list(cap_drop), list(cap_add)
-        self.capabilities = (DEFAULT_CAPABILITIES - capabilities.parse(drop)) | capabilities.parse(
-            add
-        )
+        self.capabilities = _capabilities(cap_add, cap_drop, self.new)
         self.no_new_privs, self.seccomp = no_new_privs, seccomp
         self.devices = [_device(path) for path in devices]
         self.takes_terminal = False
@@ -250,15 +249,15 @@ def _directory(path: str, what: str) -> str:
     if not os.path.isdir(path):
         cause = "not a directory" if os.path.exists(path) else "no such directory"
         raise InvalidValueError(
-            f"{what}: {path}: {cause}", value=path, hint="name a directory that exists"
+            f"{what}: {shown(path)}: {cause}", value=path, hint="name a directory that exists"
         )
     return os.path.realpath(path)
 
 
 def _target(path: str, what: str, text: str) -> str:
-    if not path.startswith("/") or ".." in path.split("/") or not path.strip("/"):
+    if not path.startswith("/") or ".." in path.split("/") or not path.strip("/") or "\0" in path:
         raise InvalidValueError(
-            f"{what}: {text}: {path or 'nothing'} is not a place inside",
+            f"{what}: {shown(text)}: {shown(path) or 'nothing'} is not a place inside",
             value=text,
             hint="write an absolute path without ..",
         )
@@ -270,7 +269,9 @@ def _bind(text: str) -> Bind:
     target, _, mode = rest.partition(":")
     if not rest or mode not in ("", "ro", "rw"):
         raise InvalidValueError(
-            f"bind: {text}: not SOURCE:TARGET", value=text, hint="write /srv/data:/data or ...:ro"
+            f"bind: {shown(text)}: not SOURCE:TARGET",
+            value=text,
+            hint="write /srv/data:/data or ...:ro",
         )
     _target(target, "bind", text)
     return Bind(_source(source, text), target, mode == "ro")
@@ -279,7 +280,7 @@ def _bind(text: str) -> Bind:
 def _source(path: str, text: str) -> str:
     if not os.path.exists(path):
         raise InvalidValueError(
-            f"bind: {path}: no such file or directory", value=text, hint="make it first"
+            f"bind: {shown(path)}: no such file or directory", value=text, hint="make it first"
         )
     return os.path.realpath(path)
 
@@ -317,13 +318,20 @@ def _device(path: str) -> str:
 
     try:
         mode = os.stat(path).st_mode
-    except OSError:
+    except (OSError, ValueError):  # the latter: a NUL
         mode = 0
     if not path.startswith("/dev/") or not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
         raise InvalidValueError(
-            f"device: {path}: no such device", value=path, hint="name one such as /dev/fuse"
+            f"device: {shown(path)}: no such device", value=path, hint="name one such as /dev/fuse"
         )
-    return path
+    target = _target(path, "device", path)
+    if target.split("/")[2] in _OWN_IN_DEV:
+        raise InvalidValueError(
+            f"device: {path}: the container has a {target[: target.index('/', 5)]} of its own",
+            value=path,
+            hint=f"show it elsewhere: --bind {path}:/dev/NAME",
+        )
+    return target
 
 
 def _host_name(name: "str | None") -> "str | None":
@@ -336,15 +344,30 @@ def _host_name(name: "str | None") -> "str | None":
     return name
 
 
+def _capabilities(
+    add: "Iterable[str]", drop: "Iterable[str]", new: frozenset[str]
+) -> frozenset[str]:
+    added, default = capabilities.parse(add), DEFAULT_CAPABILITIES - capabilities.parse(drop)
+    if "user" not in new:  # there it would reach more than the host name
+        if "SYS_ADMIN" in added:
+            raise InvalidValueError(
+                "cap-add: SYS_ADMIN reaches the host's mounts without a user namespace of its own",
+                value="SYS_ADMIN",
+                hint="do not share user, or name the capabilities that it needs",
+            )
+        default -= {"SYS_ADMIN"}
+    return default | added
+
+
 def _namespaces(network: str, share: list[str]) -> frozenset[str]:
     if network not in ("none", "host"):
         raise InvalidValueError(
-            f"network: {network}: unknown", value=network, hint="write none or host"
+            f"network: {shown(network)}: unknown", value=network, hint="write none or host"
         )
     for name in share:
         if name not in SHAREABLE:
             raise InvalidValueError(
-                f"share: {name}: unknown", value=name, hint=f"any of {', '.join(SHAREABLE)}"
+                f"share: {shown(name)}: unknown", value=name, hint=f"any of {', '.join(SHAREABLE)}"
             )
     shared = {*share, "net"} if network == "host" else set(share)
     return frozenset(NAMESPACES) - shared

@@ -1,22 +1,24 @@
 """The end of a program: the evidence, the stragglers, the verdict."""
 
 import atexit
+import errno
 import os
 import sys
 import time
 
 from ..cgroup.layout import current
 from ..cgroup.leftovers import sweep
-from ..errors import CgroupError, CgroupGoneError, ClimitsError
+from ..errors import CgroupError, CgroupGoneError, ClimitsError, LaunchError
 from ..records import Evidence, MemoryEvents, MemoryUsage, Result
-from .verdict import LEAST_TO_START, exit_status, judge
+from ..units import UNLIMITED, format_size
+from .verdict import LEAST_IN_CONTAINER, LEAST_TO_START, exit_status, judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..cgroup.group import Tracked
+    from ..cgroup.group import Cgroup, Tracked
     from ..cgroup.memory import Report
     from ..records import KilledProcess
     from .process import Process
@@ -29,7 +31,7 @@ _NOTHING: "Report" = (None, None, lambda: (MemoryUsage(), MemoryEvents(), None, 
 
 # Started and not yet waited for.
 _live: "dict[int, Process]" = {}
-_expected_before = False
+_swept = _registered = False
 
 
 def expect(process: "Process") -> None:
@@ -38,12 +40,30 @@ def expect(process: "Process") -> None:
     At exit of the interpreter what still runs is killed.  The first time, while the program already
     runs, what dead owners left is removed.
     """
-    global _expected_before
+    global _swept
     _live[id(process)] = process
-    if not _expected_before:
-        _expected_before = True
-        atexit.register(_end_all)
+    if not _swept:
+        _swept = True
+        end_at_exit()
         sweep(current(), most=64, timeout=1.0)
+
+
+def end_at_exit() -> None:
+    """See to it that at exit what still runs is ended; what is registered later comes before."""
+    global _registered
+    if not _registered:
+        _registered = True
+        atexit.register(_end_all)
+
+
+def blame_limit(group: "Cgroup", error: LaunchError) -> None:
+    """Say so in the hint, where it was the limit that kept a program from starting."""
+    # The kernel has other words for it, too: a socket, or the arguments, that could not be had.
+    if error.errno in (errno.ENOMEM, errno.E2BIG, errno.ENFILE) and group.part("memory"):
+        limit = group.memory.max
+        small = UNLIMITED if error.errno == errno.ENOMEM else LEAST_IN_CONTAINER
+        if limit is not None and limit < small:
+            error.hint = f"the limit of {format_size(limit)} is too small to start a program"
 
 
 def forget(process: "Process") -> None:
@@ -172,7 +192,10 @@ def collect(process: "Process", status: int, duration: float) -> Result:
         timed_out=process.timed_out,
         stopped=process.stopped,
     )
-    killed = _killed(process, oom_kill) if oom_kill else []
+    killed: list[KilledProcess] | None = []
+    if oom_kill:
+        killed = _killed(process, oom_kill) if process.spec.names_victims else None
+    least = LEAST_TO_START if process.spec.container is None else LEAST_IN_CONTAINER
 
     def late() -> "dict[str, Any]":
         usage, events, limit, swap = details()
@@ -192,9 +215,7 @@ def collect(process: "Process", status: int, duration: float) -> Result:
                 cpu_user=cpu[0] if cpu else None,
                 cpu_system=cpu[1] if cpu else None,
                 stragglers=stragglers,
-                too_small_to_start=verdict == "oom-killed"
-                and limit is not None
-                and limit < LEAST_TO_START,
+                too_small_to_start=verdict == "oom-killed" and limit is not None and limit < least,
             ),
         }
 

@@ -9,7 +9,7 @@ from .spec import Spec
 
 
 def use_existing(spec: Spec) -> Cgroup:
-    """The cgroup that `spec.root` names, with one of our own beside it for tracking.
+    """The cgroup that `spec.root` names, with one of our own where that is not; see exists_in.
 
     On a unified host there is but one hierarchy: the program is then followed by its pid alone.
 
@@ -21,21 +21,23 @@ def use_existing(spec: Spec) -> Cgroup:
     parts: list[Part] = []
     missing = []
     for hierarchy, controllers in spec.hierarchies:
-        if not controllers and not spec.joins:
-            # For tracking only: ours alone, so that only ours is killed.
+        if not spec.exists_in(hierarchy, controllers):
             missing.append((hierarchy, controllers))
             continue
         try:
             directory = Directory(hierarchy.directory_path(spec.root))
             parts.append(Part(hierarchy, directory, made=False))
         except CgroupGoneError as e:
-            if not controllers:
+            if spec.joins and not controllers:
                 continue  # nothing tracks the container there
             e.hint = "make it first, or leave root out to have one made"
             raise
+    path, name = spec.root, spec.made_up_name()
     if missing:
-        parts += placement.make(missing, spec.parent, spec.made_up_name())
-    group = Cgroup(spec.root, parts)
+        parts += placement.make(missing, spec.parent, name)
+        if any("memory" in controllers for _, controllers in missing):
+            path = f"{spec.parent}/{name}"
+    group = Cgroup(path, parts)
     try:
         group.set_limits(spec.limits)
     except BaseException:

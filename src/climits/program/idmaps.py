@@ -2,6 +2,7 @@
 
 Only somebody with rights over the outer namespace may map more than one id: we as root, or the
 setuid helpers newuidmap and newgidmap for the ids that /etc/subuid and /etc/subgid give a user.
+For a namespace inside such a one it is a process that has joined the outer one first.
 
 Source: user_namespaces(7), subuid(5), newuidmap(1).
 """
@@ -10,8 +11,10 @@ import _thread
 import os
 
 from ..errors import LaunchError
+from ..launch.joining import join_user_namespace
 from ..launch.namespaces import ask_for_maps
-from ..launch.plan import AT_FDCWD, Plan
+from ..launch.plan import AT_FDCWD, Plan, candidates
+from ..launch.spawn import spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Every id is itself.
 IDENTITY: "list[Range]" = [(0, 0, 0xFFFF_FFFF)]
+
+_HINT = "an ordinary user needs newuidmap, newgidmap, and the ids in /etc/subuid and /etc/subgid"
 
 
 class Mapper:
@@ -51,7 +56,10 @@ class Mapper:
         )  # fmt: skip
 
     def ask(self, plan: Plan) -> None:
-        """Let the child wait for its maps."""
+        """Let the child wait for its maps.
+
+        The second time it is for a user namespace inside the first, with the same ids.
+        """
         ask_for_maps(plan, self._ready[1], self._go)
 
     def __enter__(self) -> "Mapper":
@@ -67,29 +75,38 @@ class Mapper:
 
     def failure(self, error: Exception) -> LaunchError:
         """What to say about the error."""
-        if type(error) is LaunchError:
-            return error
-        ranges = ", ".join(f"{i} to {o} ({n})" for i, o, n in (*self.users, *self.groups))
-        number = error.errno if isinstance(error, OSError) else None
-        plain = number is not None and not isinstance(error, LaunchError)
-        cause = os.strerror(number or 0).lower() if plain else str(error)
-        return LaunchError(
-            f"cannot map users and groups {ranges}: {cause}",
-            hint="an ordinary user needs newuidmap, newgidmap and ids in /etc/subuid, /etc/subgid"
-            if os.geteuid() != 0
-            else "the ranges may not overlap",
+        users, groups = (
+            ", ".join(f"{i} to {o} ({n})" for i, o, n in ranges)
+            for ranges in (self.users, self.groups)
         )
+        number = error.errno if isinstance(error, OSError) else None
+        hint = "the ranges may not overlap" if os.geteuid() == 0 else _HINT
+        cause = str(error)
+        if isinstance(error, LaunchError):
+            hint = error.hint or hint
+        elif number:
+            cause = os.strerror(number).lower()
+        return LaunchError(f"cannot map users {users} and groups {groups}: {cause}", hint=hint)
 
     def _serve(self) -> None:
+        outer = -1
         try:
             if os.read(self._ready[0], 1):
                 pid = int(self._pid.rstrip(b"\0"))
                 write_maps(pid, self.users, self.groups)
+                if os.geteuid() != 0:  # else there is but one
+                    # While the child is still in it, and nothing hides that.
+                    outer = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+                os.write(self._go[1], b"1")
+            if outer >= 0 and os.read(self._ready[0], 1):
+                _write_inner_maps(outer, pid, self.users, self.groups)
                 os.write(self._go[1], b"1")
         except Exception as e:
             self.error = e
         finally:
             os.close(self._go[1])
+            if outer >= 0:
+                os.close(outer)
             self._done.release()
 
 
@@ -103,28 +120,40 @@ def write_maps(pid: int, users: "list[Range]", groups: "list[Range]") -> None:
         for file, ranges in (("uid_map", users), ("gid_map", groups)):
             fd = os.open(f"/proc/{pid}/{file}", os.O_WRONLY | os.O_CLOEXEC)
             try:
-                os.write(fd, "".join(f"{i} {o} {n}\n" for i, o, n in ranges).encode())
+                os.write(fd, _map_text(ranges).encode())
             finally:
                 os.close(fd)
         return
     for helper, ranges in (("newuidmap", users), ("newgidmap", groups)):
-        _run_helper([helper, str(pid), *(str(n) for r in ranges for n in r)])
+        argv = [os.fsencode(word) for word in (helper, str(pid), *_map_text(ranges).split())]
+        plan = Plan(argv, [], candidates(helper, os.environ.get("PATH")))
+        if _run(plan):
+            raise LaunchError(f"{helper} refused", hint=_HINT)
 
 
-def _run_helper(argv: list[str]) -> None:
-    from ..launch.plan import candidates
-    from ..launch.spawn import spawn
+def _write_inner_maps(outer: int, pid: int, users: "list[Range]", groups: "list[Range]") -> None:
+    """Write the maps of a process whose user namespace lies in another: each id is itself.
 
-    plan = Plan(
-        [os.fsencode(word) for word in argv], [], candidates(argv[0], os.environ.get("PATH"))
-    )
+    Only a process of the outer one may, and we cannot join it: we have threads.
+    """
+    plan = Plan((b"climits",), (), ())
+    join_user_namespace(plan, outer)
+    for file, ranges in (("uid_map", users), ("gid_map", groups)):
+        text = _map_text([(first, first, number) for first, _, number in ranges])
+        plan.open_and_write(AT_FDCWD, f"/proc/{pid}/{file}", text, f"write {file}")
+    plan.end()
+    _run(plan)
+
+
+def _run(plan: Plan) -> int:
+    """The status, as waitpid gives it, of a short program."""
     pid, pidfd = spawn(plan)
     os.close(pidfd)
-    _, status = os.waitpid(pid, 0)
-    if status:
-        raise LaunchError(
-            f"{argv[0]} refused the ids: {' '.join(argv[2:])}", hint="see /etc/subuid, /etc/subgid"
-        )
+    return os.waitpid(pid, 0)[1]
+
+
+def _map_text(ranges: "list[Range]") -> str:
+    return "".join(f"{inside} {outside} {number}\n" for inside, outside, number in ranges)
 
 
 def subordinate_ids(uid: int, gid: int) -> "tuple[list[Range], list[Range]] | None":
@@ -134,28 +163,32 @@ def subordinate_ids(uid: int, gid: int) -> "tuple[list[Range], list[Range]] | No
         (users, groups), or None where they have none or the helpers are not installed.
     """
     import pwd
-    import shutil
 
-    if not (shutil.which("newuidmap") and shutil.which("newgidmap")):
+    if not (_is_installed("newuidmap") and _is_installed("newgidmap")):
         return None
     try:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:
         name = str(uid)
-    users, groups = _subordinate("/etc/subuid", name, uid), _subordinate("/etc/subgid", name, uid)
-    if not users or not groups:
-        return None
-    return [(0, uid, 1), (1, *users)], [(0, gid, 1), (1, *groups)]
+    users = _subordinate("/etc/subuid", name, uid, uid)
+    groups = _subordinate("/etc/subgid", name, uid, gid)
+    return (users, groups) if len(users) > 1 and len(groups) > 1 else None
 
 
-def _subordinate(path: str, name: str, uid: int) -> "tuple[int, int] | None":
-    """The first range of a user: (first id, number)."""
+def _is_installed(name: str) -> bool:
+    return any(os.access(path, os.X_OK) for path in candidates(name, os.environ.get("PATH")))
+
+
+def _subordinate(path: str, name: str, uid: int, root: int) -> "list[Range]":
+    """The map for all ranges of a user in a file, one behind the other after root."""
+    ranges, first = [(0, root, 1)], 1
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
             rows = [line.strip().split(":") for line in file]
     except OSError:
-        return None
+        return ranges
     for row in rows:
         if len(row) == 3 and row[0] in (name, str(uid)) and row[1].isdigit() and row[2].isdigit():
-            return int(row[1]), int(row[2])
-    return None
+            ranges.append((first, int(row[1]), int(row[2])))
+            first += int(row[2])
+    return ranges

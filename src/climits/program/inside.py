@@ -8,7 +8,6 @@ one inside it takes that right away again.
 Source: user_namespaces(7), which namespace's capabilities count for what.
 """
 
-import errno
 import os
 import sys
 
@@ -17,6 +16,7 @@ from ..errors import LaunchError
 from ..launch import capabilities
 from ..launch import namespaces as ns
 from ..launch.failures import explain
+from ..launch.mounts import read_only_copy
 from ..launch.plan import Plan
 from ..launch.seccomp import filter_calls
 from .container import Container
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..cgroup.layout import Layout
     from .joining import Joining
     from .process import Process
+    from .spec import Spec
 
 #: Process 1, a static program that is built beside the C extension.
 INIT = os.path.join(os.path.dirname(os.path.dirname(__file__)), "launch", "climits-init")
@@ -92,8 +93,8 @@ class Cage:
         if not self._init:
             return
         os.close(self._held.pop())  # our copy of the writing end: or we would wait for ever
-        data = os.read(self.status_fd, 4)
-        number = int.from_bytes(data, sys.byteorder) if data else errno.ESRCH
+        # Nothing at all: it was killed on the way, by the OOM killer perhaps; its end tells.
+        number = int.from_bytes(os.read(self.status_fd, 4), sys.byteorder)
         if number == 0:
             return
         os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
@@ -124,7 +125,7 @@ class Cage:
         if "net" in new:
             ns.raise_loopback(plan)
         if self._init:
-            ns.read_only_copy(plan, INIT, self._held[0])
+            read_only_copy(plan, INIT, self._held[0])
         if container.takes_terminal and self.hides_parent and not self._init:
             plan.take_terminal(1)
         build(plan, container, self.layout)
@@ -132,9 +133,12 @@ class Cage:
             ns.unshare(plan, "user")
             mapper.ask(plan)
             _be_somebody(plan, container)
-        elif not privileged and not mapper:
+        elif not privileged:
             ns.unshare(plan, "user")
-            ns.map_own_id(plan, 0, 0, 0, 0)
+            if mapper:
+                mapper.ask(plan)
+            else:
+                ns.map_own_id(plan, 0, 0, 0, 0)
         if "uts" in new:
             ns.unshare(plan, "uts")
             if container.hostname is not None:
@@ -144,9 +148,7 @@ class Cage:
 
     def give_up(self, plan: Plan) -> None:
         """Add the last steps: what the program can no longer do; and process 1 before it."""
-        kept = set(self.container.capabilities)
-        if "user" not in self.container.new or (os.geteuid() != 0 and self.mapper):
-            kept.discard("SYS_ADMIN")  # it would reach the mounts too
+        kept = self.container.capabilities
         if self._init:
             program, report = self._held
             self._command = Plan(plan.argv, (), plan.paths)
@@ -163,16 +165,22 @@ class Cage:
                 filter_calls(plan, self._filter)
 
 
-def spawn_inside(process: "Process", container: "Container | Joining", sigmask: int) -> None:
+def surroundings(spec: "Spec") -> "Surroundings":
+    """What a program is put into, to be used as a context manager around its launch."""
+    container = spec.container
+    assert container is not None
+    if isinstance(container, Container):
+        return Cage(container, current(), spec.args)
+    return container
+
+
+def spawn_inside(process: "Process", sigmask: int) -> None:
     """Start a program in its container, or in one that runs.
 
     Raises:
         LaunchError: a step failed, or process 1 could not execute it.
     """
-    cage = (
-        Cage(container, current(), process.args) if isinstance(container, Container) else container
-    )
-    with cage:
+    with surroundings(process.spec) as cage:
         process.spawn(sigmask, cage)
         cage.wait_for_start(process.pidfd)
     process.status_fd = cage.status_fd
@@ -182,6 +190,8 @@ def _be_somebody(plan: Plan, container: Container) -> None:
     """Become the root of id maps in which we ourselves may not occur."""
     if container.uid_map is not None:
         plan.become(0, 0, [])
+        if os.geteuid() != 0:
+            plan.show_memory()  # to us, who are to map ids once more; nothing runs inside yet
 
 
 def _mapper_for(container: Container) -> "Mapper | None":

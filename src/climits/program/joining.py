@@ -48,6 +48,8 @@ class Joining:
         self._facts = proc.status(self.pid)
         self._kept = capabilities.in_mask(int(self._facts.get("CapBnd", "0"), 16))
         self._filter = self._same_filter()
+        ours = (os.geteuid(), os.getegid())
+        self._is_other = "user" in self.names and root_of(self.pid) != ours
         self.pidfd = os.pidfd_open(self.pid)
         self._own_pids = -1
         self._left = False
@@ -109,6 +111,8 @@ class Joining:
         if "mnt" in self.names:
             plan.call("chdir", b"/", purpose="change to /")
         capabilities.outlive_user(plan)
+        if self._is_other:  # we would be nobody there, with what belongs to us outside
+            plan.become(0, 0, [])
 
     def give_up(self, plan: Plan) -> None:
         """Add the last steps: no more rights than its process 1 has."""
@@ -117,6 +121,16 @@ class Joining:
         if self._filter:  # without the former it needs a capability that is about to go
             filter_calls(plan, self._filter)
         capabilities.keep_only(plan, self._kept)
+
+
+def root_of(pid: int) -> "tuple[int | None, int | None]":
+    """User and group, as seen from here, that are root in a process's user namespace."""
+    found: list[int | None] = []
+    for file in ("uid_map", "gid_map"):
+        with open(f"/proc/{pid}/{file}", encoding="ascii") as rows:
+            ranges = [tuple(map(int, row.split())) for row in rows]
+        found.append(next((outside for inside, outside, _ in ranges if inside == 0), None))
+    return found[0], found[1]
 
 
 def first_process(group: "Cgroup") -> int:

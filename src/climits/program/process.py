@@ -6,7 +6,6 @@ the program leaves behind, and removes the cgroup.
 
 import _signal  # `signal` wraps it in enums, at 2.5 ms
 import _thread
-import errno
 import os
 import time
 
@@ -15,7 +14,6 @@ from ..cgroup.group import Cgroup
 from ..cgroup.limits import kernel_kills_group
 from ..errors import CgroupError, LaunchError
 from ..launch.spawn import spawn
-from ..units import format_size
 from .spec import Spec
 
 TYPE_CHECKING = False
@@ -141,8 +139,9 @@ class Process:
             from .existing import use_existing
 
             group = use_existing(spec)
-            self.before = group.memory.events()
-            self.peak_before = group.memory.usage().peak or 0
+            if group.path == spec.root:  # else its memory is counted in one that is its own
+                self.before = group.memory.events()
+                self.peak_before = group.memory.usage().peak or 0
         elif spec.name is not None:
             group = Cgroup.make(spec.name, spec.limits, spec.hierarchies, spec.parent)
         else:
@@ -157,11 +156,15 @@ class Process:
         on_oom = self.spec.on_oom
         if on_oom == "pause" or (on_oom == "kill-group" and not kernel_kills_group()):
             self.oom_fd = self.cgroup.memory.watch_oom()
-        if self.spec.container is None:
-            return self.spawn(sigmask)
-        from .inside import spawn_inside
+        try:
+            if self.spec.container is None:
+                return self.spawn(sigmask)
+            from .inside import spawn_inside
 
-        return spawn_inside(self, self.spec.container, sigmask)
+            return spawn_inside(self, sigmask)
+        except LaunchError as e:
+            _ending().blame_limit(self.cgroup, e)
+            raise
 
     def spawn(self, sigmask: int, cage: "Surroundings | None" = None) -> None:
         """Start it: a step of the constructor's."""
@@ -170,20 +173,14 @@ class Process:
             self.pipes.child if self.pipes else (None, None, None),
             # The kernel's "parent" is the thread.  One that is not the main thread may end long
             # before the program: then the mark on the cgroup alone watches over it.
-            die_with_parent=_thread.get_native_id() == os.getpid(),
+            die_with_parent=self.spec.dies_with_thread or _thread.get_native_id() == os.getpid(),
             sigmask=sigmask,
             cage=cage,
         )
         self.started = time.time()
         self.booted = time.clock_gettime(time.CLOCK_BOOTTIME)
         self._t0 = time.monotonic()
-        try:
-            self.pid, self.pidfd = spawn(plan)
-        except LaunchError as e:
-            if e.errno == errno.ENOMEM:
-                limit = self.cgroup.memory.max
-                e.hint = f"the limit of {format_size(limit)} is too small to start a program"
-            raise
+        self.pid, self.pidfd = spawn(plan)
 
     # -- looking -----------------------------------------------------------------------------
 

@@ -11,8 +11,9 @@ masked and read-only paths of its examples.
 import os
 
 from ..errors import InvalidValueError
-from ..launch import namespaces as ns
-from ..launch.plan import Plan
+from ..launch import mounts
+from ..launch.mounts import Tree
+from ..launch.plan import ANY_RESULT, AT_FDCWD, Plan
 from ..linux.mounts import kernel_mounts
 from .container import Container
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..cgroup.layout import Layout
+    from ..launch.mounts import Opened
     from ..linux.mounts import Mount
 
 # Hidden: they tell of the host, or let a program reach its memory.
@@ -40,12 +42,13 @@ _LINKS = (
     ("/proc/self/fd", "fd"), ("/proc/self/fd/0", "stdin"), ("/proc/self/fd/1", "stdout"),
     ("/proc/self/fd/2", "stderr"), ("pts/ptmx", "ptmx"),
 )  # fmt: skip
-_PLAIN = ns.MS_NOSUID | ns.MS_NODEV | ns.MS_NOEXEC
+_PLAIN = ("nosuid", "nodev", "noexec")
+_PLAIN_READ_ONLY = (*_PLAIN, "ro")
 
 
 def build(plan: Plan, container: Container, layout: "Layout") -> None:
     """Add the steps, from private mounts to the final root."""
-    ns.private_mounts(plan)
+    mounts.private(plan)
     if container.rootfs is None:
         _host_tree(plan, container)
     else:
@@ -56,29 +59,67 @@ def build(plan: Plan, container: Container, layout: "Layout") -> None:
 
 
 def _host_tree(plan: Plan, container: Container) -> None:
+    tree = Tree(plan, AT_FDCWD, strict=False)
     if "pid" in container.new:
-        ns.mount(plan, "proc", "/proc", "proc", _PLAIN)
-    _protect(plan, container, "", [p for p in MASKED if p.startswith("/proc")])
-    ns.make_read_only(plan, "/sys")
+        _mount(tree, "proc", "/proc", _PLAIN)
+    _protect(tree, container, [p for p in MASKED if p.startswith("/proc")])
+    tree.restrict("/sys", ("ro",))
     for mount in kernel_mounts():
         if not mount.point.startswith(("/sys/", "/proc/")) and mount.point not in ("/sys", "/proc"):
-            _take_power(plan, mount, mount.point)
-    _extras(plan, container, "")
+            _take_power(tree, mount, mount.point)
+    _extras(tree, container)
     if container.read_only:
-        ns.make_read_only(plan, "/")
+        tree.restrict("/", ("ro",))
     # The directory we are in may lie in what has just been covered.
     here = os.getcwd()
     plan.call("chdir", b"/", purpose="change to /")
-    plan.call("chdir", os.fsencode(here), purpose=f"change to {here}", expect=ns.ANY_RESULT)
+    plan.call("chdir", os.fsencode(here), purpose=f"change to {here}", expect=ANY_RESULT)
 
 
-def _take_power(plan: Plan, mount: "Mount", target: str) -> None:
+def _mount(
+    tree: Tree,
+    fstype: str,
+    path: str,
+    flags: "Iterable[str]" = (),
+    options: str = "",
+    *,
+    purpose: str = "",
+    keep: bool = False,
+) -> "Opened":
+    """Mount a new file system in a place."""
+    purpose = purpose or f"mount {fstype} on {path}"
+    mount = mounts.new(tree.plan, fstype, flags, options, purpose=purpose)
+    return tree.attach(mount, path, purpose=purpose, keep=keep)
+
+
+def _show(
+    tree: Tree,
+    source: str,
+    path: str,
+    flags: "Iterable[str]" = (),
+    *,
+    recursive: bool = True,
+    keep: bool = False,
+) -> None:
+    """Show a file or directory of the host in a place, with flags for all below it too."""
+    purpose = f"bind {source} to {path}"
+    mount = mounts.copy(tree.plan, source, recursive=recursive, purpose=purpose)
+    if flags:
+        mounts.restrict(tree.plan, mount, flags, purpose=purpose)
+    tree.attach(mount, path, purpose=purpose, keep=keep)
+
+
+def _hide(tree: Tree, path: str) -> None:
+    """Cover a directory with an empty one."""
+    _mount(tree, "tmpfs", path, _PLAIN_READ_ONLY, "size=0", purpose=f"hide {path}")
+
+
+def _take_power(tree: Tree, mount: "Mount", path: str) -> None:
     """Make a mount by which the kernel is steered read-only; others' processes are hidden."""
     if mount.fstype == "proc":
-        flags = _PLAIN | ns.MS_RDONLY
-        ns.mount(plan, "tmpfs", target, "tmpfs", flags, "size=0", purpose=f"hide {target}")
+        _hide(tree, path)
     else:
-        ns.make_read_only(plan, target)
+        tree.restrict(path, ("ro",))
 
 
 # ---- a tree of its own ---------------------------------------------------------------------
@@ -90,25 +131,29 @@ def _own_tree(plan: Plan, container: Container, layout: "Layout") -> None:
     check_root(root)
     if container.overlay_dir:  # what an earlier run has written there is part of the root
         check_root(f"{container.overlay_dir}/upper")
-    if container.overlay:
-        _overlay(plan, root, container.overlay_dir)
-    else:
-        ns.bind(plan, root, root)
-        plan.call("chdir", os.fsencode(root), purpose=f"change to {root}")
-        ns.restrict(plan, ".", ("nodev",))  # what devices there are, /dev says
+    top = _overlay(plan, root, container.overlay_dir) if container.overlay else _plain(plan, root)
+    plan.call("fchdir", top, purpose=f"change to {root}")
+    tree = Tree(plan, top)
     for name in ("proc", "sys", "dev"):
-        ns.make_directory(plan, name)
+        tree.make_directory(f"/{name}")
     if "pid" in container.new:
-        ns.mount(plan, "proc", "proc", "proc", _PLAIN)
+        _mount(tree, "proc", "/proc", _PLAIN, keep=True)
     else:
-        ns.bind(plan, "/proc", "proc")
-    _sys(plan, container, layout)
-    _dev(plan, container)
-    _protect(plan, container, ".", MASKED)
-    _extras(plan, container, ".")
+        _show(tree, "/proc", "/proc", keep=True)
+    _sys(tree, container, layout)
+    _dev(tree, container)
+    _protect(tree, container, MASKED)
+    _extras(tree, container)
     if container.read_only:
-        ns.restrict(plan, ".", ("ro",), below=False)
-    ns.pivot_here(plan)
+        mounts.restrict(plan, top, ("ro",), below=False, purpose="make the root read-only")
+    mounts.pivot_here(plan)
+
+
+def _plain(plan: Plan, root: str) -> "Opened":
+    """The root as a mount of its own, in its own place."""
+    mount = mounts.copy(plan, root)
+    mounts.restrict(plan, mount, ("nodev",))  # what devices there are, /dev says
+    return Tree(plan, AT_FDCWD, strict=False).attach(mount, root, keep=True)
 
 
 def check_root(root: str) -> None:
@@ -126,92 +171,89 @@ def check_root(root: str) -> None:
             )
 
 
-def _overlay(plan: Plan, root: str, directory: "str | None") -> None:
-    """Lay a writable layer over the root and change to what is seen then."""
-    # The root is the lower layer by its being the current directory: its path is covered below.
-    plan.call("chdir", os.fsencode(root), purpose=f"change to {root}")
-    if directory is None:
-        ns.mount(plan, "tmpfs", root, "tmpfs", ns.MS_NOSUID | ns.MS_NODEV, "mode=755")
-        directory, merged = root, f"{root}/merged"
-        ns.make_directory(plan, merged)
-    else:
-        merged = root
+def _overlay(plan: Plan, root: str, directory: "str | None") -> "Opened":
+    """A writable layer over the root, in the root's place.
+
+    What it is made of is shown in a tmpfs, under names that need no quoting.
+    """
+    host = Tree(plan, AT_FDCWD, strict=False)
+    lower = mounts.copy(plan, root, recursive=False)
+    layer = mounts.copy(plan, directory, recursive=False) if directory else None
+    scratch = _mount(host, "tmpfs", root, ("nosuid", "nodev"), "mode=755", keep=True)
+    tree = Tree(plan, scratch)
+    for name in ("lower", "layer", "merged"):
+        tree.make_directory(f"/{name}")
+    tree.attach(lower, "/lower")
+    if layer:
+        tree.attach(layer, "/layer")
     for name in ("upper", "work"):
-        ns.make_directory(plan, f"{directory}/{name}")
-    options = f"lowerdir=.,upperdir={directory}/upper,workdir={directory}/work"
+        tree.make_directory(f"/layer/{name}")
+    plan.call("fchdir", scratch, purpose=f"change to {root}")
+    options = "lowerdir=lower,upperdir=layer/upper,workdir=layer/work"
     if os.geteuid() != 0:
         options += ",userxattr"  # trusted attributes are the host's root's
-    ns.mount(plan, "overlay", merged, "overlay", ns.MS_NODEV, options)
-    plan.call("chdir", os.fsencode(merged), purpose=f"change to {merged}")
+    mounts.overlay(plan, "merged", options)
+    return tree.find("/merged", "mount the overlay")
 
 
-def _sys(plan: Plan, container: Container, layout: "Layout") -> None:
+def _sys(tree: Tree, container: Container, layout: "Layout") -> None:
     if "net" in container.new:  # a sysfs shows one network namespace, and wants to own it
-        ns.mount(plan, "sysfs", "sys", "sysfs", _PLAIN | ns.MS_RDONLY)
-        _cgroups(plan, container, layout)
+        _mount(tree, "sysfs", "/sys", _PLAIN_READ_ONLY, keep=True)
+        if "cgroup" in container.new:
+            _cgroups(tree, layout)
     else:
-        ns.bind(plan, "/sys", "sys")
-        ns.make_read_only(plan, "sys")
+        _show(tree, "/sys", "/sys", ("ro",), keep=True)
 
 
-def _cgroups(plan: Plan, container: Container, layout: "Layout") -> None:
+def _cgroups(tree: Tree, layout: "Layout") -> None:
     """Its own view of the cgroups, which begins at its own."""
-    if "cgroup" not in container.new:
-        return
+    point = "/sys/fs/cgroup"
     if layout.mode == "unified":
-        ns.mount(plan, "cgroup2", "sys/fs/cgroup", "cgroup2", _PLAIN | ns.MS_RDONLY)
+        _mount(tree, "cgroup2", point, _PLAIN_READ_ONLY)
         return
-    ns.mount(plan, "tmpfs", "sys/fs/cgroup", "tmpfs", _PLAIN, "mode=755,size=64k")
+    top = _mount(tree, "tmpfs", point, _PLAIN, "mode=755,size=64k", keep=True)
     for hierarchy in layout.hierarchies:
-        target = f"sys/fs/cgroup/{hierarchy.label.removeprefix('name=')}"
-        ns.make_directory(plan, target)
+        place = f"{point}/{hierarchy.label.removeprefix('name=')}"
+        tree.make_directory(place)
         fstype, options = hierarchy.mount_words
-        ns.mount(plan, fstype, target, fstype, _PLAIN | ns.MS_RDONLY, options)
-    flags = ns.MS_REMOUNT | ns.MS_RDONLY | _PLAIN
-    ns.mount(plan, None, "sys/fs/cgroup", None, flags, purpose="make sys/fs/cgroup read-only")
+        _mount(tree, fstype, place, _PLAIN_READ_ONLY, options or "")
+    mounts.restrict(tree.plan, top, ("ro",), below=False, purpose=f"make {point} read-only")
 
 
-def _dev(plan: Plan, container: Container) -> None:
-    ns.mount(plan, "tmpfs", "dev", "tmpfs", ns.MS_NOSUID, "mode=755,size=1m")
+def _dev(tree: Tree, container: Container) -> None:
+    _mount(tree, "tmpfs", "/dev", ("nosuid",), "mode=755,size=1m", keep=True)
+    given = [name for _, name in _LINKS]
     names = [*_DEVICES, *(path.removeprefix("/dev/") for path in container.devices)]
     for name in names:
-        if os.path.exists(f"/dev/{name}"):
-            for parent in _parents(name):
-                ns.make_directory(plan, f"dev/{parent}")
-            ns.make_file(plan, f"dev/{name}")
-            ns.bind(plan, f"/dev/{name}", f"dev/{name}", recursive=False)
+        if os.path.exists(f"/dev/{name}") and name not in given:
+            tree.make_file(f"/dev/{name}")
+            _show(tree, f"/dev/{name}", f"/dev/{name}", recursive=False)
     for text, name in _LINKS:
-        ns.make_link(plan, text, f"dev/{name}")
+        tree.make_link(text, f"/dev/{name}")
     for name in ("pts", "shm", "mqueue"):
-        ns.make_directory(plan, f"dev/{name}")
-    flags = ns.MS_NOSUID | ns.MS_NOEXEC
-    ns.mount(plan, "devpts", "dev/pts", "devpts", flags, "newinstance,ptmxmode=0666,mode=0620")
-    ns.mount(plan, "tmpfs", "dev/shm", "tmpfs", _PLAIN, "mode=1777")
+        tree.make_directory(f"/dev/{name}")
+    options = "newinstance,ptmxmode=0666,mode=0620"
+    _mount(tree, "devpts", "/dev/pts", ("nosuid", "noexec"), options)
+    _mount(tree, "tmpfs", "/dev/shm", _PLAIN, "mode=1777")
     if "ipc" in container.new:
-        ns.mount(plan, "mqueue", "dev/mqueue", "mqueue", _PLAIN)
-
-
-def _parents(path: str) -> list[str]:
-    parts = path.split("/")[:-1]
-    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
+        _mount(tree, "mqueue", "/dev/mqueue", _PLAIN)
 
 
 # ---- both ----------------------------------------------------------------------------------
 
 
-def _protect(plan: Plan, container: Container, base: str, masked: "Iterable[str]") -> None:
+def _protect(tree: Tree, container: Container, masked: "Iterable[str]") -> None:
     """Hide and protect paths: those that this kernel has, and those that the root has."""
     for path in dict.fromkeys((*masked, *container.masked)):
         there = _seen_at(container, path)
         if os.path.isdir(there):
-            ns.mount(plan, "tmpfs", base + path, "tmpfs", _PLAIN | ns.MS_RDONLY, "size=0",
-                     purpose=f"hide {path}")  # fmt: skip
+            _hide(tree, path)
         elif os.path.exists(there):
-            ns.mount(plan, "/dev/null", base + path, None, ns.MS_BIND, purpose=f"hide {path}")
+            mount = mounts.copy(tree.plan, "/dev/null", recursive=False, purpose=f"hide {path}")
+            tree.attach(mount, path, purpose=f"hide {path}")
     for path in dict.fromkeys((*READ_ONLY, *container.protected)):
         if os.path.exists(_seen_at(container, path)):
-            ns.bind(plan, base + path, base + path)
-            ns.make_read_only(plan, base + path)
+            tree.protect(path)
 
 
 def _seen_at(container: Container, path: str) -> str:
@@ -233,34 +275,27 @@ def _refuse_links(root: str, target: str) -> None:
             )
 
 
-def _extras(plan: Plan, container: Container, base: str) -> None:
+def _extras(tree: Tree, container: Container) -> None:
     """Binds and tmpfs of the caller's."""
     for place in container.tmpfs:
-        target = place.target
-        _make_place(plan, container, base, target, directory=True)
-        flags = ns.MS_NOSUID | ns.MS_NODEV
-        flags |= ns.MS_NOEXEC if "noexec" in place.flags else 0
-        flags |= ns.MS_RDONLY if "ro" in place.flags else 0
+        _make_place(tree, container, place.target, directory=True)
         options = f"mode={place.mode:o}" + (f",size={place.size}" if place.size is not None else "")
-        ns.mount(plan, "tmpfs", base + target, "tmpfs", flags, options)
-    mounts = kernel_mounts() if any(bind.recursive for bind in container.binds) else []
+        flags = {"nosuid", "nodev", *(place.flags & {"noexec", "ro"})}
+        _mount(tree, "tmpfs", place.target, flags, options)
+    powers = kernel_mounts() if any(bind.recursive for bind in container.binds) else []
     for bind in container.binds:
-        _make_place(plan, container, base, bind.target, directory=os.path.isdir(bind.source))
-        ns.bind(plan, bind.source, base + bind.target, recursive=bind.recursive)
-        if bind.flags:
-            ns.restrict(plan, base + bind.target, bind.flags)
-        if bind.read_only:
-            ns.make_read_only(plan, base + bind.target)
-        elif bind.recursive:
-            source = bind.source.rstrip("/")
-            for mount in mounts:
-                if f"{mount.point}/".startswith(source + "/"):
-                    _take_power(plan, mount, base + bind.target + mount.point[len(source) :])
+        _make_place(tree, container, bind.target, directory=os.path.isdir(bind.source))
+        source = bind.source.rstrip("/")
+        below = [m for m in powers if f"{m.point}/".startswith(f"{source}/")]
+        if bind.read_only or not bind.recursive:
+            below = []
+        flags = {*bind.flags, *(("ro",) if bind.read_only else ())}
+        _show(tree, bind.source, bind.target, flags, recursive=bind.recursive, keep=bool(below))
+        for mount in below:
+            _take_power(tree, mount, bind.target + mount.point[len(source) :])
 
 
-def _make_place(
-    plan: Plan, container: Container, base: str, target: str, *, directory: bool
-) -> None:
+def _make_place(tree: Tree, container: Container, target: str, *, directory: bool) -> None:
     """Make the place for a mount, where the root has none; never through a link out of it."""
     root = container.rootfs
     own_dev = root is not None and target.startswith("/dev/")  # what the root has is covered
@@ -274,9 +309,7 @@ def _make_place(
         raise InvalidValueError(
             f"{target}: no such file or directory", value=target, hint="make it first"
         )
-    for parent in _parents(target[1:]):
-        ns.make_directory(plan, f"{base}/{parent}")
     if directory:
-        ns.make_directory(plan, base + target)
+        tree.make_directory(target)
     else:
-        ns.make_file(plan, base + target)
+        tree.make_file(target)

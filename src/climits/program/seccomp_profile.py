@@ -11,6 +11,7 @@ import errno
 import os
 
 from ..errors import InvalidValueError, UnsupportedError
+from ..units import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,13 +105,14 @@ def read_file(path: str) -> "dict[str, Any]":
     Raises:
         InvalidValueError: there is none, or it is not JSON.
     """
-    what = f"seccomp: {path}"
+    what = f"seccomp: {shown(path)}"
     try:
         with open(path, "rb") as file:
             data = file.read(_MOST + 1)
-    except OSError as e:
+    except (OSError, ValueError) as e:  # ValueError: a NUL in the path
+        cause = os.strerror(e.errno or 0).lower() if isinstance(e, OSError) else str(e)
         raise InvalidValueError(
-            f"{what}: {(os.strerror(e.errno or 0)).lower()}",
+            f"{what}: {cause}",
             path=path,
             hint="write default, none, or the path of a profile file",
         ) from None

@@ -5,9 +5,10 @@ import os
 from ..cgroup.group import find_parent, hierarchies_for
 from ..cgroup.layout import current
 from ..cgroup.limits import make_limits
-from ..cgroup.placement import check_name, check_path
+from ..cgroup.placement import check_name, locate
 from ..errors import InvalidValueError
 from ..launch.plan import NamedFd, Plan, candidates
+from ..units import shown
 from .identity import identity
 
 TYPE_CHECKING = False
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any, TypedDict
 
+    from ..cgroup.layout import Hierarchy
     from ..cgroup.placement import Part
     from .container import Container
     from .inside import Surroundings
@@ -91,12 +93,16 @@ class Spec:
         on_oom: kill, kill-group or pause.
         open_files: (soft, hard) RLIMIT_NOFILE of the program; None: as ours.
         tells_pressure: the program is told where it can watch its own memory pressure.
+        names_victims: the kernel log is read for whom the OOM killer took, which may take 0.1 s.
+        dies_with_thread: it is killed when the launching thread ends, whichever that is.
         container: the namespaces around it, or None.
         joins: they are those of a container that runs.
     """
 
     open_files: "tuple[int, int] | None" = None
     tells_pressure = False
+    dies_with_thread = False
+    names_victims = True
 
     def __init__(
         self,
@@ -142,20 +148,22 @@ class Spec:
             raise InvalidValueError("no command was given", hint="name the program to run")
         if "\0" in "".join(self.args):
             raise InvalidValueError("a NUL byte may not stand in a command or its arguments")
-        layout = current()
+        layout, root_in = current(), None
         if root is not None:
             if parent is not None or name is not None:
                 raise InvalidValueError(
                     "root names a cgroup that exists: name and parent do not go with it"
                 )
-            root = check_path(root, layout, what="root")
+            root_in, root = locate(root, layout, what="root")
         self.limits = make_limits(
             memory=memory, swap=swap, high=high, low=low, min=min, swappiness=swappiness,
             on_oom=on_oom, pids=pids, cpus=cpus, cpuset=cpuset, parent=parent,
         )  # fmt: skip
-        self.on_oom, self.root, self.keep = on_oom, root, keep
+        self.on_oom, self.root, self._root_in, self.keep = on_oom, root, root_in, keep
         self.name = check_name(name) if name is not None else None
         self.hierarchies = hierarchies_for(layout, self.limits.controllers())
+        if root_in is not None and root_in not in dict(self.hierarchies):
+            self.hierarchies = [*self.hierarchies, (root_in, ())]
         self.parent = find_parent(layout, self.hierarchies, parent)
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
         self.text, self.encoding, self.errors = text, encoding, errors
@@ -167,6 +175,10 @@ class Spec:
                     value=key,
                 )
         self.cwd = None if cwd is None else os.fsdecode(cwd)
+        if "\0" in (self.cwd or ""):
+            raise InvalidValueError(
+                f"chdir: {shown(self.cwd)}: a NUL byte may not stand in a directory", value=self.cwd
+            )
         self.uid, self.gid, self.groups = identity(
             user, group, extra_groups, getattr(container, "rootfs", None)
         )
@@ -181,6 +193,18 @@ class Spec:
         self.joins = container is not None and container.runs
         if container is not None:
             container.check()
+
+    def exists_in(self, hierarchy: "Hierarchy", controllers: tuple[str, ...]) -> bool:
+        """Whether `root` is its cgroup in a hierarchy, and not one that is made for it.
+
+        A directory below a mount point is that of its hierarchy alone; a path is that of all that
+        hold a limit.  The part for tracking is ours alone, so that only ours is killed.
+        """
+        if self.root is None:
+            return False
+        if self._root_in is not None:
+            return hierarchy is self._root_in
+        return bool(controllers) or self.joins
 
     @property
     def has_text(self) -> bool:

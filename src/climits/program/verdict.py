@@ -11,6 +11,8 @@ TIMED_OUT = 124
 #: A program that was OOM-killed under a limit smaller than this may never have begun: execve and
 #: the dynamic loader need it.  Measured: /bin/true runs from 256 KiB on.
 LEAST_TO_START = 512 * 1024
+#: The same in a container, whose namespaces and mounts take some.  Measured: 700 KiB to 1 MiB.
+LEAST_IN_CONTAINER = 1 << 20
 
 
 def judge(*, status: int, oom_kill: int, timed_out: bool, stopped: bool) -> str:

@@ -56,6 +56,13 @@ class Memory:
         """Counters since the cgroup was made."""
         raise NotImplementedError
 
+    def open_peak(self) -> tuple[int, bool]:
+        """A descriptor from which to read the highest use, and whether a write to it starts anew.
+
+        The descriptor is -1 where the kernel does not tell (v2 before 5.19).
+        """
+        raise NotImplementedError
+
     def current(self) -> int:
         """Bytes in use now, page cache included."""
         raise NotImplementedError

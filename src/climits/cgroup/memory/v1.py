@@ -46,6 +46,9 @@ class MemoryV1(Memory):
             oom_pause=b"oom_kill_disable 1" in self.directory.read("memory.oom_control"),
         )
 
+    def open_peak(self) -> tuple[int, bool]:
+        return self.directory.open_file("memory.max_usage_in_bytes", os.O_RDWR), True
+
     def current(self) -> int:
         return self.directory.read_int("memory.usage_in_bytes")
 

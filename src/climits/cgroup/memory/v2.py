@@ -5,7 +5,7 @@ Source: Documentation/admin-guide/cgroup-v2.rst, mm/memcontrol.c.
 
 import os
 
-from ...errors import CgroupError, UnsupportedError
+from ...errors import CgroupError, CgroupPermissionError, UnsupportedError
 from ...records import MemoryEvents, MemoryLimits, MemoryUsage
 from ...units import UNLIMITED, round_to_pages
 from ..files import pick
@@ -54,6 +54,19 @@ class MemoryV2(Memory):
             min=_limit(least),
             oom_group=None if group is None else group.strip() == b"1",
         )
+
+    def open_peak(self) -> tuple[int, bool]:
+        if not self.directory.has("memory.peak"):
+            return -1, False
+        try:
+            fd = self.directory.open_file("memory.peak", os.O_RDWR)
+        except CgroupPermissionError:
+            return self.directory.open_file("memory.peak"), False
+        try:
+            os.write(fd, b"0")
+        except OSError:  # before 6.12 root may open it, and no more
+            return fd, False
+        return fd, True
 
     def current(self) -> int:
         return self.directory.read_int("memory.current")
