@@ -312,7 +312,9 @@ def _remove_cgroup(directory):
 
 def environment():
     """The environment of what is measured: nothing that makes Python slower or faster."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    # Not into the history of whoever measures.
+    return {**ours, "CLIMITS_STATE_DIR": f"{tempfile.gettempdir()}/{own_name()}/state"}
 
 
 def children_by_parent():

@@ -11,7 +11,7 @@ venv=.venv-peers
 say() { echo "peers: $*" >&2; }
 
 missing=
-for package in cgroup-tools runc crun bubblewrap busybox-static; do
+for package in cgroup-tools runc crun bubblewrap busybox-static parallel; do
     [ "$(dpkg-query -W -f '${db:Status-Status}' $package 2>/dev/null)" = installed ] || missing="$missing $package"
 done
 if [ -n "$missing" ]; then

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -19,6 +20,15 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "vm_only: could harm the machine: runs in the VM only")
     config.addinivalue_line("markers", "vm: boots the test VM")
     config.kernel_tests_passed = 0
+    # No test may write into the history of whoever runs the tests.
+    config.state_directory = tempfile.mkdtemp(prefix="climits-tests-state-")
+    os.environ["CLIMITS_STATE_DIR"] = config.state_directory
+    for name in ("CLIMITS_HISTORY_AGE", "CLIMITS_HISTORY_SIZE"):
+        os.environ.pop(name, None)
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(config.state_directory, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items):

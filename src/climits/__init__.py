@@ -31,8 +31,13 @@ if TYPE_CHECKING:
         LaunchError,
         LimitTooLowError,
         OutOfMemoryError,
+        TaskTimeoutError,
         UnsupportedError,
+        WorkerDiedError,
     )
+    from .pool.executor import ProcessPoolExecutor
+    from .pool.limited import limited
+    from .pool.work import task
     from .program.checks import CalledProcessError, TimeoutExpired
     from .program.container import Container
     from .program.process import Process
@@ -57,8 +62,13 @@ _HOME = {
         "LaunchError",
         "LimitTooLowError",
         "OutOfMemoryError",
+        "TaskTimeoutError",
         "UnsupportedError",
+        "WorkerDiedError",
     ),
+    "pool.executor": ("ProcessPoolExecutor",),
+    "pool.limited": ("limited",),
+    "pool.work": ("task",),
     "program.checks": ("CalledProcessError", "TimeoutExpired"),
     "program.container": ("Container",),
     "program.process": ("Process",),
@@ -98,10 +108,15 @@ __all__ = [
     "MemoryUsage",
     "OutOfMemoryError",
     "Process",
+    "ProcessPoolExecutor",
     "Result",
+    "TaskTimeoutError",
     "TimeoutExpired",
     "UnsupportedError",
+    "WorkerDiedError",
+    "limited",
     "run",
+    "task",
 ]
 
 

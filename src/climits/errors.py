@@ -14,7 +14,9 @@
     +-- LaunchError          (OSError)            the program could not be started
     |   +-- CommandNotFoundError (FileNotFoundError)
     |   +-- CommandNotExecutableError (PermissionError)
-    +-- OutOfMemoryError     (MemoryError)        the program was OOM-killed (``check=True``)
+    +-- OutOfMemoryError     (MemoryError)        the program or task was OOM-killed
+    +-- WorkerDiedError      (RuntimeError)       a pool's worker died while it ran a task
+    +-- TaskTimeoutError     (TimeoutError)       a task of a pool ran for too long
 
 ``TimeoutExpired`` and ``CalledProcessError`` are children of subprocess' exceptions of the same
 names and live in :mod:`climits.program.checks`, which is imported when one of them is needed:
@@ -120,10 +122,53 @@ class CommandNotExecutableError(LaunchError, PermissionError):
 
 
 class OutOfMemoryError(ClimitsError, MemoryError):
-    """The program was killed by the kernel's OOM killer at its limit.
+    """The program, or the worker that ran a task, was killed by the kernel's OOM killer.
 
     Attributes:
         result: the :class:`~climits.records.Result`, with the verdict and its evidence.
+        task: name of the function, for a task of a pool.
+        limit, peak: bytes; None where they are not known.
+        verdict: oom-killed.
     """
 
     result: "Result | None" = None
+    task: "str | None" = None
+
+    @property
+    def limit(self) -> "int | float | None":
+        """The limit that it ran into, bytes."""
+        return self.result.memory_max if self.result else None
+
+    @property
+    def peak(self) -> "int | None":
+        """The highest use, bytes."""
+        return self.result.memory_peak if self.result else None
+
+    @property
+    def verdict(self) -> str:
+        """How it ended."""
+        return "oom-killed"
+
+
+class WorkerDiedError(ClimitsError, RuntimeError):
+    """The worker that ran a task died, and not for want of memory.
+
+    Attributes:
+        result: of the worker, with the verdict and its evidence.
+        task: name of the function.
+    """
+
+    result: "Result | None" = None
+    task: "str | None" = None
+
+
+class TaskTimeoutError(ClimitsError, TimeoutError):
+    """A task of a pool ran for longer than it may; its worker was killed.
+
+    Attributes:
+        result: of the worker, with the verdict and its evidence.
+        task: name of the function.
+    """
+
+    result: "Result | None" = None
+    task: "str | None" = None

@@ -34,6 +34,10 @@ COMMANDS = {
     "supervise": ("supervise", "keep programs alive under their limits"),
     "ctl": ("ctl", "steer a running supervisor"),
     "watch": ("watch", "tell what happens in a cgroup, and act on it"),
+    "batch": ("batch", "run many jobs, as many at once as fit"),
+    "history": ("history", "tell what ran before, and what it used"),
+    "suggest": ("suggest", "suggest a limit for a command from its past peaks"),
+    "measure": ("measure", "find the least memory that a command needs"),
     "create": ("create", "make a cgroup"),
     "set": ("set", "change limits and other parameters of a cgroup"),
     "get": ("get", "print limits, usage and other parameters"),
@@ -55,7 +59,7 @@ COMMANDS = {
     "version": ("version", "print the version"),
 }
 #: The command above which a line is left empty in the list of commands.
-_GROUPS = ("create", "ls", "cgtools")
+_GROUPS = ("batch", "create", "ls", "cgtools")
 
 _USAGE = """\
 usage: climits COMMAND [OPTIONS] ...

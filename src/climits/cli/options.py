@@ -19,6 +19,10 @@ Option = tuple[str, "str | None", str, str, str]
 LIMITS, LIFE, TELLING, CGROUP = "limits", "life", "telling", "cgroup"
 CONTAINER = "container"
 
+NO_HISTORY: Option = (
+    "--no-history", None, "switch", TELLING, "do not record it for climits history"
+)  # fmt: skip
+
 RUN: tuple[Option, ...] = (
     ("--memory", "SIZE", "text", LIMITS, "hard limit, page cache included: 60M, 1.5G, 50%%, max"),
     ("--swap", "SIZE", "text", LIMITS, "swap on top of --memory (default 0)"),
@@ -58,6 +62,7 @@ RUN: tuple[Option, ...] = (
     ("--json", "FILE", "text", TELLING, "write the whole result to FILE, - for standard output"),
     ("--json-fd", "N", "int", TELLING, "write the whole result to this open descriptor"),
     ("--quiet", None, "switch", TELLING, "no summary line"),
+    NO_HISTORY,
     ("--explain", None, "switch", TELLING, "print the limits and the plan, and do nothing"),
     ("--verbose", None, "switch", TELLING, "tell each thing that climits does"),
 )
@@ -94,10 +99,14 @@ SUPERVISE: tuple[Option, ...] = (
      "threshold=80%%,signal=TERM; may be repeated"),
     ("--socket", "PATH", "text", TELLING, "listen for climits ctl there"),
     ("--log-format", "FORM", "text", TELLING, "of events on standard error: text or json"),
+    NO_HISTORY,
 )  # fmt: skip
 
 #: Short spellings of what is typed most.
-SHORT = {"-c": "--config", "-r": "--recursive"}
+SHORT = {
+    "-0": "--null", "-a": "--arg-file", "-c": "--config", "-j": "--jobs", "-k": "--keep-order",
+    "-r": "--recursive",
+}  # fmt: skip
 
 
 class HelpRequested(Exception):

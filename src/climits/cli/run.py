@@ -6,6 +6,7 @@ from ..cgroup import placement
 from ..errors import (
     ClimitsError,
     InvalidValueError,
+    LaunchError,
 )
 from ..launch.signals import ENDING, Relay
 from ..program.process import Process
@@ -75,11 +76,14 @@ def run_command(
             explain(spec)
             return 0
         relay = Relay()
-        result = _run(spec, relay, timeout, kill_after, bool(values.get("verbose")))
+        result = _run(spec, relay, timeout, kill_after, values)
     except ClimitsError as e:
+        result = _not_started(command, e)
         for fd in outputs:
-            _write_json(fd, _not_started(command, e))
+            _write_json(fd, result)
         complain(e)
+        if isinstance(e, LaunchError):  # else it was not even tried
+            _record(result, values, container)
         return status_of(e)
     finally:
         placement.release_parents()
@@ -91,12 +95,34 @@ def run_command(
         from ..program.verdict import summarize
 
         _tell(summarize(result))
+    _record(result, values, container)
     return result.exit_status
 
 
+def _record(
+    result: Result, values: "dict[str, Any]", container: "Container | Joining | None"
+) -> None:
+    """Add it to the history, as far as that is possible."""
+    if values.get("no_history"):
+        return
+    from ..history.spool import record
+
+    source = "run" if container is None else "enter" if container.runs else "container"
+    # In a container the path means something else.
+    cwd = values.get("chdir") if container is None else None
+    warning = record(result, source, name=values.get("name"), cwd=cwd)
+    if warning and not values.get("quiet"):
+        _tell(warning)
+
+
 def _run(
-    spec: Spec, relay: Relay, timeout: "float | None", kill_after: float, verbose: bool
+    spec: Spec,
+    relay: Relay,
+    timeout: "float | None",
+    kill_after: float,
+    values: "dict[str, Any]",
 ) -> Result:
+    verbose = bool(values.get("verbose"))
     if number := relay.pending():
         raise ClimitsError(f"not started: climits was asked to end (signal {number})")
 
@@ -124,6 +150,11 @@ def _run(
         for part in process.cgroup.parts:
             _tell(f"cgroup {part} ({part.directory.path})")
         _tell(f"started pid {process.pid}: {' '.join(spec.args)}")
+
+    if not values.get("no_history"):
+        # What the record needs is loaded while the program already runs.
+        from ..cgroup import cpu  # noqa: F401
+        from ..history import spool  # noqa: F401
 
     def at_pause() -> None:
         _tell(

@@ -42,6 +42,8 @@ _SPEC = (
     "name", "parent", "root", "user", "group", "nice", "oom_score_adj",
 )  # fmt: skip
 
+_BESIDE_A_FILE = ("config", "check", "socket", "log_format", "no_history")
+
 
 def main(values: "dict[str, Any]", command: list[str]) -> int:
     """Supervise until the end."""
@@ -57,7 +59,10 @@ def main(values: "dict[str, Any]", command: list[str]) -> int:
         )
     from ..supervise.supervisor import Supervisor
 
-    supervisor = Supervisor([_from_words(values, command)], tell, socket=_socket(values))
+    supervisor = Supervisor(
+        [_from_words(values, command)], tell, socket=_socket(values),
+        history=not values.get("no_history"),
+    )  # fmt: skip
     _run(supervisor)
     (program,) = supervisor.programs.values()
     if program.status == "stopped":
@@ -104,7 +109,7 @@ def _policy(values: "dict[str, Any]") -> Policy:
 
 
 def _from_file(values: "dict[str, Any]", command: list[str], tell: "Any") -> int:
-    others = [n for n in values if n not in ("config", "check", "socket", "log_format")]
+    others = [n for n in values if n not in _BESIDE_A_FILE]
     if command or others:
         what = command[0] if command else "--" + others[0].replace("_", "-")
         raise InvalidValueError(
@@ -137,6 +142,7 @@ def _from_file(values: "dict[str, Any]", command: list[str], tell: "Any") -> int
         must_listen="socket" in values,  # /run may be read-only
         reload=lambda: load(path),
         notifier=notifier,
+        history=not values.get("no_history"),
     )
     _run(supervisor)
     return 0

@@ -400,6 +400,7 @@ class Program:
         )  # fmt: skip
         if result.error:
             self.tell("failed-to-clean-up", error=result.error)
+        self.supervisor.record(self.config, result)
 
     def _decide(self, *, oom: bool, failed: bool, ran: float) -> None:
         decision = after_end(

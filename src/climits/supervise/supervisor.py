@@ -6,6 +6,7 @@ import signal
 import time
 
 from ..errors import ClimitsError, InvalidValueError, LaunchError
+from ..history.spool import record
 from ..launch.signals import SI_KERNEL, mask_of, read_signals
 from ..launch.spawn import signalfd
 from ..linux import kmsg
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
+    from ..records import Result
     from .actions import Actor
     from .config import Config, ProgramConfig
     from .control import Control
@@ -56,6 +58,7 @@ class Supervisor:
         must_listen: bool = True,
         reload: "Callable[[], Config] | None" = None,
         notifier: "Notifier | None" = None,
+        history: bool = False,
     ) -> None:
         """Prepare; nothing is started.
 
@@ -68,6 +71,7 @@ class Supervisor:
             must_listen: fail where that cannot be; else only say so.
             reload: reads the configuration again.
             notifier: tells systemd how we are.
+            history: record each run of a program that has ended.
         """
         self._tell, self.many, self._socket = tell, many, socket
         self._must_listen, self._reload, self._notifier = must_listen, reload, notifier
@@ -77,6 +81,7 @@ class Supervisor:
         self.ending = False
         self.to_stop: set[str] = set()
         self._removed: set[str] = set()  # by a reload, and still ending
+        self._history, self._history_warning = history, ""
         self._actor: Actor | None = None
         self.open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
 
@@ -105,6 +110,15 @@ class Supervisor:
         self._tell(record)
         for listener in self.listeners:
             listener(record)
+
+    def record(self, config: "ProgramConfig", result: "Result") -> None:
+        """Add a run that has ended to the history."""
+        if self._history:
+            cwd = config.options.get("cwd")
+            warning = record(result, "supervise", name=config.name, cwd=cwd) or ""
+            if warning not in ("", self._history_warning):  # told once, not for each run
+                self.tell("no-history", error=warning)
+            self._history_warning = warning
 
     # -- running -----------------------------------------------------------------------------
 

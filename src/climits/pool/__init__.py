@@ -1,0 +1,1 @@
+"""Python functions in processes that have limits: an executor, its workers, what they may use."""

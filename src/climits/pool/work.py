@@ -1,0 +1,244 @@
+"""One task: what is to be called, under which limits, and the future of its result."""
+
+import os
+import pickle
+import sys
+from concurrent.futures import Future as _Future
+
+from ..errors import InvalidValueError
+from ..units import format_size, parse_size
+from .worker import Packed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from ..cgroup.limits import Size
+
+
+class Future(_Future):  # type: ignore[type-arg]
+    """As concurrent.futures.Future, and how the task went.
+
+    Attributes:
+        verdict: exited (it returned or raised), oom-killed, timed-out, signaled or stopped; None
+            until it is done.
+        memory_peak: the highest use of its worker while it ran, bytes; None where the kernel
+            cannot tell it of one task (cgroup v2 before 6.12, unless this task set the worker's
+            record).
+        memory_max: the limit it last ran under, bytes or UNLIMITED.
+        attempts: how often it was started.
+    """
+
+    verdict: "str | None" = None
+    memory_peak: "int | None" = None
+    memory_max: "int | float | None" = None
+    attempts = 0
+
+
+class Wrapper:
+    """A function with limits of its own; calling it calls the function.
+
+    Attributes:
+        options: dict of what differs from the executor's: memory, timeout, retry_memory.
+    """
+
+    def __init__(self, function: "Callable[..., Any]", options: "dict[str, Any]") -> None:
+        from functools import update_wrapper
+
+        self.options = options
+        update_wrapper(self, function)
+        self.__wrapped__ = function
+
+    def __call__(self, *args: "Any", **kwargs: "Any") -> "Any":
+        """Run it here."""
+        return self.__wrapped__(*args, **kwargs)
+
+    def __get__(self, instance: object, owner: "type | None" = None) -> "Any":
+        if instance is None:
+            return self
+        from types import MethodType
+
+        return MethodType(self, instance)
+
+    def __reduce__(self) -> "Any":
+        # As a function is: by its name, where that leads to it.
+        if self._is_global():
+            return self.__qualname__  # type: ignore[attr-defined]
+        return type(self), (self.__wrapped__, self.options)
+
+    def _is_global(self) -> bool:
+        found: Any = sys.modules.get(self.__module__)
+        for name in getattr(self, "__qualname__", "<>").split("."):
+            found = getattr(found, name, None)
+        return found is self
+
+    @property
+    def sent(self) -> "Any":
+        """What a worker is to call: the function itself, by whichever name leads to it."""
+        found = self._is_global() and (self.__module__ != "__main__" or main_can_be_imported())
+        return _Inner(self) if found else self.__wrapped__
+
+
+class _Inner:
+    """Pickles as the function inside a wrapper that has taken its name."""
+
+    def __init__(self, wrapper: Wrapper) -> None:
+        self._wrapper = wrapper
+
+    def __reduce__(self) -> "Any":
+        return getattr, (self._wrapper, "__wrapped__")
+
+
+def task(
+    function: "Callable[..., Any] | None" = None,
+    /,
+    *,
+    memory: "Size | None" = None,
+    timeout: "float | None" = None,
+    retry_memory: "Sequence[Size]" = (),
+) -> "Any":
+    """Give a function limits of its own in a ProcessPoolExecutor.
+
+    ``pool.submit(climits.task(load, memory="2G"), path)``, or as a decorator.
+
+    Args:
+        function: what to call; None returns a decorator.
+        memory: its limit; None: the executor's.
+        timeout: seconds that it may run; None: the executor's.
+        retry_memory: limits for further attempts, each after the one before ran out of memory.
+
+    Raises:
+        InvalidValueError: a size or time that means nothing, or limits that do not grow.
+    """
+    options = task_options(memory, timeout, retry_memory)
+    if function is None:
+        return lambda function: Wrapper(function, options)
+    return Wrapper(function, options)
+
+
+def task_options(
+    memory: "Size | None", timeout: "float | None", retry_memory: "Sequence[Size]"
+) -> "dict[str, Any]":
+    """Read a person's wish.
+
+    Raises:
+        InvalidValueError: see `task`.
+    """
+    from ..cgroup.limits import whole_of
+
+    def size(text: "Size", what: str) -> "int | float":
+        whole = whole_of(None) if isinstance(text, str) and text.endswith("%") else None
+        return parse_size(text, what=what, whole=whole)
+
+    options: dict[str, Any] = {}
+    if memory is not None:
+        options["memory"] = size(memory, "memory")
+    if timeout is not None:
+        if not timeout > 0:
+            raise InvalidValueError(
+                f"timeout: {timeout}: must be above 0", value=timeout, hint="seconds"
+            )
+        options["timeout"] = float(timeout)
+    if isinstance(retry_memory, (str, int)):
+        retry_memory = (retry_memory,)
+    ladder = [size(text, "retry_memory") for text in retry_memory]
+    before = options.get("memory", 0)
+    for step in ladder:
+        if step <= before:
+            raise InvalidValueError(
+                f"retry_memory: {format_size(step)}: not above {format_size(before)}, which the "
+                "attempt before has",
+                value=step,
+                hint="write limits that grow",
+            )
+        before = step
+    if ladder:
+        options["retry_memory"] = ladder
+    return options
+
+
+class Work:
+    """A task on its way.
+
+    Attributes:
+        number: of the task, counted up.
+        future: of its result.
+        name: of the function, for errors.
+        memory: limit of the next attempt, bytes or UNLIMITED.
+        timeout: seconds, or None.
+        ladder: limits of the attempts after that.
+        packed: what the worker is to call, and with what.
+        flags: see worker.TASK.
+    """
+
+    __slots__ = (
+        "flags", "future", "ladder", "memory", "name", "number", "packed", "started", "timeout",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        number: int,
+        call: "tuple[Any, ...]",
+        flags: int,
+        memory: "int | float",
+        timeout: "float | None",
+        ladder: "Sequence[int | float]",
+        name: str,
+    ) -> None:
+        self.number, self.memory, self.timeout, self.ladder = number, memory, timeout, ladder
+        self.name, self.flags = name, flags
+        self.packed = pack_call(call, name)
+        self.future = Future()
+        self.started = False
+
+    def start(self) -> bool:
+        """It is about to run, for the first time or again; False if it was cancelled."""
+        self.started = self.started or self.future.set_running_or_notify_cancel()
+        return self.started
+
+
+def pack_call(value: "Any", name: str) -> Packed:
+    """Pickle what a worker is to call; by cloudpickle what pickle cannot, where that is there.
+
+    Raises:
+        InvalidValueError: neither can.
+    """
+    try:
+        packed = Packed(value)
+        if main_can_be_imported() or not any(b"__main__" in part for part in packed.parts):
+            return packed
+        return _by_value(value, name, None)  # by name it could not be found there
+    except (pickle.PicklingError, AttributeError, TypeError) as e:
+        return _by_value(value, name, e)
+
+
+def _by_value(value: "Any", name: str, why: "Exception | None") -> Packed:
+    try:
+        import cloudpickle
+    except ImportError:
+        cause = f": {why}" if why else ": it was defined at a prompt, where workers cannot find it"
+        raise InvalidValueError(
+            f"{name} cannot be sent to a worker{cause}",
+            value=value,
+            hint="define it at the top of a module, or install cloudpickle",
+        ) from why
+    try:
+        return Packed(value, cloudpickle.Pickler)
+    except Exception as e:
+        raise InvalidValueError(f"{name} cannot be sent to a worker: {e}", value=value) from e
+
+
+def main_can_be_imported() -> bool:
+    """Whether a worker can import our main module; not that of a prompt, a directory or a zip."""
+    main = sys.modules["__main__"]
+    name = getattr(getattr(main, "__spec__", None), "name", None)
+    if name:
+        return name != "__main__" and not name.endswith(".__main__")
+    path = getattr(main, "__file__", None)
+    return path is not None and os.path.exists(path)
+
+
+def name_of(function: "Any") -> str:
+    """What a function is called in errors."""
+    return str(getattr(function, "__qualname__", None) or repr(function))
