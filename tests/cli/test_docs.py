@@ -29,7 +29,9 @@ def folder(tmp_path, climits):
     bins = tmp_path / "bin"
     bins.mkdir()
     (bins / "climits").symlink_to(climits)
-    (bins / "python3").symlink_to(sys.executable)
+    # No link: through one a virtual environment would not be seen.
+    (bins / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (bins / "python3").chmod(0o755)
     return tmp_path, os.environ | {"PATH": f"{bins}:{os.environ['PATH']}"}
 
 

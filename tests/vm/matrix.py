@@ -22,18 +22,19 @@ PYTEST = [
     *("-p", "no:cacheprovider", "-p", "no:hypothesispytest"),
 ]
 EVERYWHERE = ["tests/contract", "tests/kernel", "tests/faults"]
-#: What a supervisor does rests on the layout, not on the kernel's version: once for each layout,
-#: and on hybrid natively, as the command line is.
-ONCE_A_LAYOUT = [
-    f"--ignore-glob=tests/{glob}" for glob in ("kernel/test_supervise*", "faults/test_supervisor*")
-]
+#: What a supervisor, a batch or a pool does rests on the layout, not on the kernel's version: once
+#: for each layout, and on hybrid natively, as the command line is.
+_SUPERVISE = ("kernel/test_supervise*", "faults/test_supervisor*")
+_BATCH = ("kernel/test_batch*", "kernel/test_measure*", "faults/test_batch*")
+ONCE_A_LAYOUT = [f"--ignore-glob=tests/{glob}" for glob in (*_SUPERVISE, *_BATCH)]
+NO_POOL = ["--ignore-glob=tests/kernel/test_pool*"]  # 6.12 alone can tell the peak of each task
 #: (kernel, mode, tests), the longest first.
 MATRIX = [
     ("6.1.", "v2", [*EVERYWHERE, "tests/cli"]),
     ("6.1.", "v1", EVERYWHERE),
     ("6.12.", "v2", [*EVERYWHERE, *ONCE_A_LAYOUT]),
-    ("6.12.", "mixed", [*EVERYWHERE, *ONCE_A_LAYOUT]),
-    ("6.1.", "hybrid", [*EVERYWHERE, *ONCE_A_LAYOUT]),
+    ("6.12.", "mixed", [*EVERYWHERE, *ONCE_A_LAYOUT, *NO_POOL]),
+    ("6.1.", "hybrid", [*EVERYWHERE, *ONCE_A_LAYOUT, *NO_POOL]),
 ]
 
 

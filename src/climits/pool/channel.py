@@ -7,7 +7,6 @@ import socket
 import sys
 from collections import deque
 
-from ..errors import CgroupGoneError
 from ..program.process import Process
 from ..program.spec import Spec
 from . import worker
@@ -61,7 +60,6 @@ class Worker:
         self.ready = self.retiring = self.timed_out = False
         self.deadline: float | None = None
         self.peak = -1
-        self._oom_kills = 0
         self._buffer = b""
         self._fds: list[int] = []
         self._tasks, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -91,21 +89,29 @@ class Worker:
         finally:
             if answers >= 0:
                 os.close(answers)
-        self.resets = self._introduce(start)
+        try:
+            self.resets = self._introduce(start)
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            self.close()
+            raise
 
     def _introduce(self, start: Packed) -> bool:
-        """Tell it of us, and where it can read its own peak."""
-        fd, resets = self.process.cgroup.memory.open_peak()
+        """Tell it of us, and where it can read the figures of its own cgroup."""
+        memory = self.process.cgroup.memory
+        kills, (peak, resets) = memory.open_kills(), memory.open_peak()
+        fds = [kills, peak] if peak >= 0 else [kills]
         flags, body = RESETS if resets else 0, b"".join(start.parts)
         if len(body) > INLINE:
             flags, body = flags | IN_ARENA, self._in.write(start) or b""
         message = [TASK.pack(0, len(body), flags), body]
         try:
-            socket.send_fds(self._tasks, message, [fd] if fd >= 0 else [])
+            socket.send_fds(self._tasks, message, fds)
         except OSError:
             pass  # it has died at once, which its pidfd tells
         finally:
-            if fd >= 0:
+            for fd in fds:
                 os.close(fd)
         return resets
 
@@ -173,15 +179,6 @@ class Worker:
     def unpack(self, flags: int, data: bytes) -> "Any":
         """The value of an answer."""
         return self._out.read(data) if flags & IN_ARENA else pickle.loads(data)
-
-    def was_oom(self) -> bool:
-        """Whether a process in its cgroup was OOM-killed since this was last asked."""
-        before = self._oom_kills
-        try:
-            self._oom_kills = self.process.cgroup.memory.events().oom_kill or 0
-        except CgroupGoneError:
-            pass
-        return self._oom_kills > before
 
     # -- its life ----------------------------------------------------------------------------
 

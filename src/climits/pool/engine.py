@@ -9,7 +9,7 @@ from ..supervise.guard import Guard
 from .channel import Worker
 from .failures import broken, cannot_start, death, out_of_memory, with_cause
 from .roster import Roster, Settings
-from .worker import ERROR, START_FAILED, VALUE
+from .worker import ERROR, OOM, START_FAILED, VALUE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -184,36 +184,38 @@ class Engine:
 
     # -- answers -----------------------------------------------------------------------------
 
-    def _hear(self, worker: Worker) -> None:
-        self._take_answers(worker)
+    def _hear(self, worker: Worker) -> bool:
+        """Take what a worker has answered; whether it had."""
+        answers = worker.answers()
+        done: list[tuple[Work, Answer]] = []
+        for answer in answers:
+            if answer[1] == START_FAILED:
+                error, text = worker.unpack(answer[2], answer[5])
+                with self.lock:
+                    self._break(broken("a worker could not start", with_cause(error, text)))
+            elif answer[1] not in (VALUE, ERROR):
+                self._failed.pop(worker.memory, None)
         with self.lock:
+            for answer in answers:
+                if answer[1] not in (VALUE, ERROR):
+                    continue
+                if not worker.assigned or worker.assigned[0].number != answer[0]:
+                    worker.process.kill_all()  # something else has written in its name
+                    break
+                done.append((self._roster.finished(worker, answer[4]), answer))
+            # First its next tasks, and then what became of the last: telling takes its time.
             if worker.assigned:
                 self._roster.feed_more(worker)
             elif not worker.retiring and self._roster.is_spent(worker):
                 self._roster.retire(worker)
             else:
                 self._roster.hand_out()
-
-    def _take_answers(self, worker: Worker) -> bool:
-        answers = worker.answers()
-        for answer in answers:
-            if answer[1] in (VALUE, ERROR):
-                self._complete(worker, answer)
-            elif answer[1] == START_FAILED:
-                error, text = worker.unpack(answer[2], answer[5])
-                with self.lock:
-                    self._break(broken("a worker could not start", with_cause(error, text)))
-            else:
-                self._failed.pop(worker.memory, None)
+        for work, answer in done:
+            self._complete(work, worker, answer)
         return bool(answers)
 
-    def _complete(self, worker: Worker, answer: "Answer") -> None:
-        number, status, flags, peak, seconds, data = answer
-        with self.lock:
-            if not worker.assigned or worker.assigned[0].number != number:
-                worker.process.kill_all()  # something else has written in its name
-                return
-            work = self._roster.finished(worker, seconds)
+    def _complete(self, work: "Work", worker: Worker, answer: "Answer") -> None:
+        _, status, flags, peak, _, data = answer
         future = work.future
         try:
             value = worker.unpack(flags, data)
@@ -227,7 +229,7 @@ class Engine:
             future.set_result(value)
             return
         error = with_cause(*value)
-        if worker.was_oom():  # of a process that the task had started
+        if flags & OOM:
             self._out_of_memory(work, worker, None, error)
         else:
             future.verdict = "exited"
@@ -250,7 +252,7 @@ class Engine:
         """It has died: say so to the task that it ran, and give the others to another."""
         if not worker.has_died():
             return  # its descriptor has the number of one that died in this turn
-        while self._take_answers(worker):
+        while self._hear(worker):
             pass
         for fd in (worker.results, worker.process.pidfd):
             self._by_fd.pop(fd, None)

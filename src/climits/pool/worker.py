@@ -27,8 +27,9 @@ RESULT = Struct("<QIBBqd")
 #: Statuses of a result.
 VALUE, ERROR, READY, START_FAILED = range(4)
 #: Flags: what follows are the sizes of parts that lie in the arena; call for each of many items;
-#: of the first message, whose number is 0: writing to the peak's descriptor starts it anew.
-IN_ARENA, EACH, RESETS = 1, 2, 4
+#: of the first message, whose number is 0: writing to the peak's descriptor starts it anew; of a
+#: result: a process that the task had started was OOM-killed.
+IN_ARENA, EACH, RESETS, OOM = 1, 2, 4, 8
 #: Bytes up to which a message carries its contents itself.
 INLINE = 32 << 10
 #: A message that was read, at most.
@@ -183,7 +184,9 @@ class Worker:
     def __init__(self, tasks: int, results: int, arenas: "tuple[int, int]") -> None:
         self._tasks, self._results = tasks, results
         self._in, self._out = Arena(arenas[0]), Arena(arenas[1])
-        self._peak, self._resets = -1, False
+        self._peak = self._kills = -1
+        self._resets = False
+        self._killed = 0
         self._pid = os.getpid()
 
     def run(self) -> None:
@@ -228,16 +231,29 @@ class Worker:
             self._peak, self._resets = -1, False
         return -1
 
+    def _saw_kill(self) -> bool:
+        """Whether a process in our cgroup was OOM-killed since this was last asked."""
+        before = self._killed
+        try:
+            text = os.pread(self._kills, 4096, 0)
+        except OSError:
+            return False
+        at = text.find(b"\noom_kill ")
+        if at >= 0:
+            self._killed = int(text[at + 10 :].split(None, 1)[0])
+        return self._killed > before
+
     def _answer(self, number: int, status: int, value: "Any", seconds: float) -> None:
         peak = self._measure()
+        flags = OOM if self._saw_kill() else 0
         try:
             packed = pack_any(value) if status in (VALUE, READY) else pack_error(value)
         except BaseException as e:
             status, packed = ERROR, pack_error(e)
-        value, data, flags = None, None, 0
+        value, data = None, None
         if packed.buffers or packed.size > INLINE:
             data = self._out.write(packed)
-            flags = 0 if data is None else IN_ARENA
+            flags |= 0 if data is None else IN_ARENA
         if data is None:
             if packed.buffers:  # the parent is slow to read the last: all of it goes in the stream
                 packed = Packed(packed.load(), beside=False)
@@ -256,7 +272,8 @@ class Worker:
             return False
         flags, data = TASK.unpack_from(data)[2], data[TASK.size :]
         for _, _, fds in about:
-            self._peak = int.from_bytes(fds[:4], sys.byteorder)
+            kills, *peak = memoryview(fds).cast("i")
+            self._kills, self._peak = kills, peak[0] if peak else -1
         try:
             self._resets = bool(flags & RESETS)
             facts = self._in.read(data) if flags & IN_ARENA else _pickle.loads(data)

@@ -63,6 +63,10 @@ class Memory:
         """
         raise NotImplementedError
 
+    def open_kills(self) -> int:
+        """A descriptor whose text has a line ``oom_kill N``: processes that were OOM-killed."""
+        raise NotImplementedError
+
     def current(self) -> int:
         """Bytes in use now, page cache included."""
         raise NotImplementedError

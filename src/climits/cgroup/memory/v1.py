@@ -49,6 +49,9 @@ class MemoryV1(Memory):
     def open_peak(self) -> tuple[int, bool]:
         return self.directory.open_file("memory.max_usage_in_bytes", os.O_RDWR), True
 
+    def open_kills(self) -> int:
+        return self.directory.open_file("memory.oom_control")
+
     def current(self) -> int:
         return self.directory.read_int("memory.usage_in_bytes")
 

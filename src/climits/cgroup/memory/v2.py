@@ -68,6 +68,9 @@ class MemoryV2(Memory):
             return fd, False
         return fd, True
 
+    def open_kills(self) -> int:
+        return self.directory.open_file("memory.events")
+
     def current(self) -> int:
         return self.directory.read_int("memory.current")
 
