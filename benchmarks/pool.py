@@ -336,6 +336,8 @@ def measure(options):
     for name in os.environ.keys() - common.environment().keys():
         del os.environ[name]
     sys.dont_write_bytecode = False
+    # Forked workers have our handlers: with one for SIGTERM multiprocessing cannot always end them.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     find_peers()
     common.join_own_cgroup()
     common.scratch()
@@ -362,5 +364,4 @@ if __name__ == "__main__":
     parser.add_argument(
         "--kills", type=int, metavar="N", default=15, help="OOM kills of each (%(default)d)"
     )
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     common.main(parser, measure)

@@ -5,10 +5,11 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from support import PATIENCE, our_cgroups
+from support import IN_VM, PATIENCE, our_cgroups
 
 ROOT = Path(__file__).parents[2]
 SUPERVISE = (ROOT / "docs/supervise.md").read_text()
@@ -18,6 +19,8 @@ BLOCKS = [
     for page, text in PAGES.items()
     for block in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)
 ]
+#: Loading Dask takes the VM minutes, and nothing of it is the kernel's.
+MARKS = {"dask": pytest.mark.skipif(IN_VM or not find_spec("distributed"), reason="needs Dask")}
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ def folder(tmp_path, climits):
 
 @pytest.mark.parametrize(
     "block",
-    [block for _, block in BLOCKS],
+    [pytest.param(block, marks=MARKS.get(page, ())) for page, block in BLOCKS],
     ids=[f"{page}: {block.splitlines()[-1][:40]}" for page, block in BLOCKS],
 )
 def test_the_commands_of_the_pages(folder, block):

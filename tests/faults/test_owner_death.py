@@ -155,8 +155,8 @@ def test_keyboard_interrupt_ends_the_program(hog):
 def test_a_keyboard_interrupt_at_any_moment_leaves_nothing():
     code = """if True:
         import climits
-        print(flush=True)
         try:
+            print(flush=True)
             while True:
                 climits.run(["/bin/true"], memory="60M")
         except KeyboardInterrupt:

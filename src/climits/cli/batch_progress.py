@@ -192,6 +192,7 @@ _CALLED = {
     "oom-killed": "OOM-killed",
     "timed-out": "timed out",
     "signaled": "killed by a signal",
+    "worker-lost": "lost with their workers",
     OUTPUT_LIMIT: "wrote too much",
     "failed-to-start": "did not start",
     "stopped": "stopped",
