@@ -73,7 +73,7 @@ def wait_for(events, count=1):
 
 
 def is_quiet(events):
-    """Nothing is told, and after the first looks nothing wakes us: arming alone may do that once."""
+    """Nothing is told, and soon nothing wakes us: arming alone may do that once."""
     poll = select.poll()
     poll.register(events, select.POLLIN)
     for _ in range(3):
