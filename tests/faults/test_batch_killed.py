@@ -45,6 +45,11 @@ def test_no_job_runs_on_uncontrolled(climits, tmp_path):
     until(lambda: our_cgroups() == [], "a cgroup outlived the batch")
 
 
+def begun_jobs(folder):
+    log = folder / "log"
+    return len(log.read_text().split()) if log.exists() else 0
+
+
 @pytest.mark.timeout(120 * PATIENCE)
 def test_what_had_finished_is_not_run_again_whenever_it_is_killed(climits, tmp_path):
     commands = "".join(f"echo {n} >> log; sleep 0.01; echo {n} > out.{n}\n" for n in range(JOBS))
@@ -54,7 +59,10 @@ def test_what_had_finished_is_not_run_again_whenever_it_is_killed(climits, tmp_p
     killed = 0
     for _ in range(MOMENTS):
         process = start(climits, tmp_path, "jobs.txt", "--resume", "--jobs", "2")
-        time.sleep(chance.uniform(0.1, 0.4) * PATIENCE)
+        # At some moment of its work, however fast that goes.
+        begun = begun_jobs(tmp_path) + chance.randint(0, JOBS // MOMENTS)
+        while process.poll() is None and begun_jobs(tmp_path) <= begun:
+            time.sleep(0.001)
         killed += process.poll() is None
         kill(process)
         for record in records(results):
