@@ -19,8 +19,12 @@ BLOCKS = [
     for page, text in PAGES.items()
     for block in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)
 ]
-#: Loading Dask takes the VM minutes, and nothing of it is the kernel's.
-MARKS = {"dask": pytest.mark.skipif(IN_VM or not find_spec("distributed"), reason="needs Dask")}
+#: Their examples are made for a machine with some GiB, and what they rest on is tested on its own.
+large = pytest.mark.skipif(IN_VM, reason="the VM is too small a machine for it")
+MARKS = {
+    **dict.fromkeys(("batch", "history", "pool"), [large]),
+    "dask": [large, pytest.mark.skipif(not find_spec("distributed"), reason="needs Dask")],
+}
 
 
 @pytest.fixture

@@ -27,7 +27,9 @@ EVERYWHERE = ["tests/contract", "tests/kernel", "tests/faults"]
 _SUPERVISE = ("kernel/test_supervise*", "faults/test_supervisor*")
 _BATCH = ("kernel/test_batch*", "kernel/test_measure*", "faults/test_batch*")
 ONCE_A_LAYOUT = [f"--ignore-glob=tests/{glob}" for glob in (*_SUPERVISE, *_BATCH)]
-NO_POOL = ["--ignore-glob=tests/kernel/test_pool*"]  # 6.12 alone can tell the peak of each task
+#: Of 6.12 alone: the peak of each task; of no layout: filters of system calls, and bundles.
+_ONCE_A_KERNEL = ("kernel/test_pool*", "kernel/test_seccomp*", "kernel/test_bundle*")
+ONCE_A_KERNEL = [f"--ignore-glob=tests/{glob}" for glob in _ONCE_A_KERNEL]
 #: Of the command line what is a matter of files, and the same on every kernel.
 NO_FILES = [f"--ignore-glob=tests/cli/{glob}" for glob in ("test_history*", "test_cli_batch*")]
 #: (kernel, mode, tests), the longest first.
@@ -35,8 +37,8 @@ MATRIX = [
     ("6.1.", "v2", [*EVERYWHERE, "tests/cli", *NO_FILES]),
     ("6.1.", "v1", EVERYWHERE),
     ("6.12.", "v2", [*EVERYWHERE, *ONCE_A_LAYOUT]),
-    ("6.12.", "mixed", [*EVERYWHERE, *ONCE_A_LAYOUT, *NO_POOL]),
-    ("6.1.", "hybrid", [*EVERYWHERE, *ONCE_A_LAYOUT, *NO_POOL]),
+    ("6.12.", "mixed", [*EVERYWHERE, *ONCE_A_LAYOUT, *ONCE_A_KERNEL]),
+    ("6.1.", "hybrid", [*EVERYWHERE, *ONCE_A_LAYOUT, *ONCE_A_KERNEL]),
 ]
 
 
