@@ -72,7 +72,7 @@ test-vm: $(VENV)/.installed $(VENV)/.dev
 
 bench: $(VENV)/.installed
 	@benchmarks/peers.sh
-	@for script in launch command memory supervise container toolbox tree; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	@for script in launch command memory supervise container toolbox tree batch history pool pool_outcomes; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) .venv-peers build dist src/climits.egg-info tests/programs/.build

@@ -38,4 +38,8 @@ for pair in benchexec:runexec supervisor:supervisord circus:circusd; do
     [ -x $venv/bin/"${pair#*:}" ] || $venv/bin/pip install -q "$package" >/dev/null 2>&1 ||
         say "$package could not be installed"
 done
+for package in pebble loky distributed cloudpickle; do
+    $venv/bin/python -c "import $package" >/dev/null 2>&1 || $venv/bin/pip install -q "$package" >/dev/null 2>&1 ||
+        say "$package could not be installed"
+done
 exit 0

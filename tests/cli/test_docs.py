@@ -22,7 +22,7 @@ BLOCKS = [
 #: Their examples are made for a machine with some GiB, and what they rest on is tested on its own.
 large = pytest.mark.skipif(IN_VM, reason="the VM is too small a machine for it")
 MARKS = {
-    **dict.fromkeys(("batch", "history", "pool"), [large]),
+    **{page: [large] for page in ("batch", "history", "pool")},
     "dask": [large, pytest.mark.skipif(not find_spec("distributed"), reason="needs Dask")],
 }
 

@@ -206,9 +206,12 @@ def pack_call(value: "Any", name: str) -> Packed:
     """
     try:
         packed = Packed(value)
-        if main_can_be_imported() or not any(b"__main__" in part for part in packed.parts):
-            return packed
-        return _by_value(value, name, None)  # by name it could not be found there
+        # By name it could not be found there.  The short parts: names do not stand in long ones.
+        if any(len(part) < 1 << 16 and b"__main__" in part for part in packed.parts) and (
+            not main_can_be_imported()
+        ):
+            return _by_value(value, name, None)
+        return packed
     except (pickle.PicklingError, AttributeError, TypeError) as e:
         return _by_value(value, name, e)
 
