@@ -653,3 +653,18 @@ def test_a_package_that_is_run(tmp_path):
         [sys.executable, "app"], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
     assert done.stdout == "2\n" or "install cloudpickle" in done.stderr
+
+
+@of_python
+def test_much_that_is_of_a_prompt():
+    """So much that its names stand in the first of many parts."""
+    pytest.importorskip("cloudpickle")
+    text = (
+        "import climits\nclass C:\n    def __init__(self, n): self.n = str(n) * 9\n"
+        "many = [C(n) for n in range(20000)]\n"
+        "with climits.ProcessPoolExecutor(1, '128M') as p: print(p.submit(len, many).result())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-"], input=text, capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.returncode) == ("20000\n", 0), done.stderr

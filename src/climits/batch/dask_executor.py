@@ -9,29 +9,20 @@ from itertools import chain, islice
 from ..errors import ClimitsError, InvalidValueError, OutOfMemoryError, WorkerDiedError
 from ..pool.failures import RemoteTraceback
 from ..pool.work import Future as _Future
-from ..pool.work import Wrapper, name_of, task_options
-from ..pool.worker import Packed
+from ..pool.work import Wrapper, name_of, over, pack_call, task_options
 from .dask_call import call_each, frames_of, load
 from .dask_cluster import LOST, Cluster, error_of, pack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import Any, TypedDict, Unpack
+    from typing import Any, Unpack
 
     from ..cgroup.limits import Size
+    from ..pool.executor import WorkerLimits
     from .dask_call import Frames
     from .dask_cluster import Task
     from .dask_worker import Answer
-
-    class Limits(TypedDict, total=False):
-        """Of each worker beside memory; see climits.ProcessPoolExecutor."""
-
-        swap: Size | None
-        high: Size | None
-        pids: int | None
-        cpus: float | None
-        cpuset: str | None
 
 
 class Future(_Future):
@@ -69,7 +60,7 @@ class Executor(_Executor):
         *,
         timeout: "float | None" = None,
         retry_memory: "Sequence[Size]" = (),
-        **limits: "Unpack[Limits]",
+        **limits: "Unpack[WorkerLimits]",
     ) -> None:
         """Look at the cluster; nothing is started.
 
@@ -120,14 +111,11 @@ class Executor(_Executor):
             ClimitsError: the scheduler is gone.
             RuntimeError: after shutdown.
         """
-        options, name = self._options, name_of(fn)
-        if isinstance(fn, Wrapper):
-            options = {**options, **fn.options}
-            if "memory" in fn.options and "retry_memory" not in fn.options:
-                options["retry_memory"] = ()
+        name = name_of(fn)
+        called, options = over(fn, self._options)
+        if options is not self._options:
             self._check(options)
-            fn = fn.sent
-        frames = frames_of(_packed((fn, args, kwargs), name))
+        frames = frames_of(pack_call((called, args, kwargs), name, elsewhere=True))
         work = _Work(self._cancel, frames, name, options)
         with self._lock:
             if self._shut:
@@ -293,26 +281,6 @@ class _Work:
         self.timeout: float | None = options.get("timeout")
         self.ladder: Sequence[int | float] = options.get("retry_memory", ())
         self.task: Task | None = None
-
-
-def _packed(value: "Any", name: str) -> Packed:
-    """Pickle a call; by value what is of the main module, which is another one there.
-
-    Raises:
-        InvalidValueError: it cannot be pickled.
-    """
-    from cloudpickle import Pickler  # comes with Dask
-
-    try:
-        try:
-            packed = Packed(value)
-        except Exception:
-            return Packed(value, Pickler)
-        if any(b"__main__" in part for part in packed.parts):
-            return Packed(value, Pickler)
-        return packed
-    except Exception as e:
-        raise InvalidValueError(f"{name} cannot be sent to a worker: {e}", value=value) from e
 
 
 def _raised(frames: "Frames") -> BaseException:

@@ -8,8 +8,9 @@ from ..pool.executor import ProcessPoolExecutor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from concurrent.futures import Future
     from typing import Any
+
+    from ..pool.work import Future
 
 #: Seconds that a pool without a task is kept for the next.
 _LINGERS = 5.0
@@ -38,15 +39,11 @@ class Pool(ProcessPoolExecutor):
         """Whether it cannot be used any more."""
         return self._engine.broken is not None
 
-    def end(self, future: "Future[Any]") -> None:
+    def end(self, future: "Future") -> None:
         """Kill the worker that runs a task; one that does not run yet is cancelled."""
         if future.cancel() or future.done():
             return
-        engine = self._engine
-        with engine.lock:
-            for worker in engine._roster.workers:
-                if worker.assigned and worker.assigned[0].future is future:
-                    worker.process.kill_all()
+        self._engine.kill(future)
         # It may be on its way to a worker, or go to another since the first had not read it yet.
         timer = threading.Timer(_AGAIN, self.end, [future])
         timer.daemon = True

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections import deque
 
+from ..program.pipes import DEVNULL
 from ..program.process import Process
 from ..program.spec import Spec
 from . import worker
@@ -79,7 +80,7 @@ class Worker:
             passed = (self._theirs.fileno(), answers, *self._fds[1:])
             spec = Spec(
                 [sys.executable, *_flags(), _program(), *map(str, passed)],
-                memory=memory, stdin=-3, pass_fds=passed, **options,
+                memory=memory, stdin=DEVNULL, pass_fds=passed, **options,
             )  # fmt: skip
             spec.dies_with_thread, spec.names_victims = True, False
             self.process = Process.from_spec(spec)

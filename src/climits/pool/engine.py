@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..records import Result
     from .channel import Answer
-    from .work import Work
+    from .work import Future, Work
 
 #: Workers in a row that die before they are ready, after which the pool gives up.
 _MOST_FAILED = 3
@@ -86,6 +86,13 @@ class Engine:
         for work in dropped:
             work.future.cancel()
             work.start()  # tells those who wait for it
+
+    def kill(self, future: "Future") -> None:
+        """End the worker that runs a task, if one does."""
+        with self.lock:
+            for worker in self._roster.workers:
+                if worker.assigned and worker.assigned[0].future is future:
+                    worker.process.kill_all()
 
     def _poke(self) -> None:
         if self._wake >= 0 and not self._poked:

@@ -16,7 +16,7 @@ from .channel import facts_for
 from .engine import Engine
 from .failures import BrokenPoolError
 from .roster import Settings
-from .work import Future, Work, Wrapper, name_of, pack_call, task_options
+from .work import Future, Work, name_of, over, pack_call, task_options
 from .worker import EACH, Packed
 
 TYPE_CHECKING = False
@@ -26,14 +26,18 @@ if TYPE_CHECKING:
 
     from ..cgroup.limits import Size
 
-    class WorkerOptions(TypedDict, total=False):
-        """Limits of each worker beside memory, and where their cgroups are made."""
+    class WorkerLimits(TypedDict, total=False):
+        """Of each worker beside memory."""
 
         swap: Size | None
         high: Size | None
         pids: int | None
         cpus: float | None
         cpuset: str | None
+
+    class WorkerOptions(WorkerLimits, total=False):
+        """And where their cgroups are made."""
+
         parent: str | None
 
 
@@ -162,16 +166,12 @@ class ProcessPoolExecutor(Executor):
             raise RuntimeError("cannot schedule new futures after shutdown")
         if self.forked:
             raise RuntimeError("a pool cannot be used in a fork of the process that made it")
-        options, name = self._options, name_of(fn)
-        if isinstance(fn, Wrapper):
-            options = {**options, **fn.options}
-            if "memory" in fn.options and "retry_memory" not in fn.options:
-                options["retry_memory"] = ()
+        called, options = over(fn, self._options)
+        if options is not self._options:
             self._check(options)
-            fn = fn.sent
         return Work(
-            next(self._numbers), (fn, *call), flags, options["memory"], options.get("timeout"),
-            options.get("retry_memory", ()), name,
+            next(self._numbers), (called, *call), flags, options["memory"], options.get("timeout"),
+            options.get("retry_memory", ()), name_of(fn),
         )  # fmt: skip
 
     def map(

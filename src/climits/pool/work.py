@@ -1,7 +1,6 @@
 """One task: what is to be called, under which limits, and the future of its result."""
 
 import os
-import pickle
 import sys
 from concurrent.futures import Future as _Future
 
@@ -198,22 +197,37 @@ class Work:
         return self.started
 
 
-def pack_call(value: "Any", name: str) -> Packed:
+def over(fn: "Any", options: "dict[str, Any]") -> "tuple[Any, dict[str, Any]]":
+    """What a worker is to call for a function, and a pool's options with its own over them."""
+    if not isinstance(fn, Wrapper):
+        return fn, options
+    options = {**options, **fn.options}
+    if "memory" in fn.options and "retry_memory" not in fn.options:
+        options["retry_memory"] = ()
+    return fn.sent, options
+
+
+def pack_call(value: "Any", name: str, *, elsewhere: bool = False) -> Packed:
     """Pickle what a worker is to call; by cloudpickle what pickle cannot, where that is there.
+
+    Args:
+        value: (function, arguments, keyword arguments).
+        name: of the function, for errors.
+        elsewhere: the worker is on another host, where our main module is another one.
 
     Raises:
         InvalidValueError: neither can.
     """
     try:
         packed = Packed(value)
-        # By name it could not be found there.  The short parts: names do not stand in long ones.
-        if any(len(part) < 1 << 16 and b"__main__" in part for part in packed.parts) and (
-            not main_can_be_imported()
-        ):
-            return _by_value(value, name, None)
-        return packed
-    except (pickle.PicklingError, AttributeError, TypeError) as e:
+    except Exception as e:  # __reduce__ may raise anything
         return _by_value(value, name, e)
+    # By name it could not be found there.  Names stand in frames, of some 64 KiB; what is much
+    # longer is data that is sent as it lies.
+    named = any(len(part) < 1 << 18 and b"__main__" in part for part in packed.parts)
+    if named and (elsewhere or not main_can_be_imported()):
+        return _by_value(value, name, None)
+    return packed
 
 
 def _by_value(value: "Any", name: str, why: "Exception | None") -> Packed:
