@@ -49,6 +49,15 @@ class Client:
             ) from None
         self._file = self._socket.makefile("rb")
 
+    @classmethod
+    def over(cls, connection: socket.socket) -> "Client":
+        """A client over a connection that exists; it is closed with the client."""
+        self = cls.__new__(cls)
+        self._socket = connection
+        self._socket.settimeout(_TIMEOUT)
+        self._file = connection.makefile("rb")
+        return self
+
     def request(self, command: str, **fields: "Any") -> "Any":
         """Send one request and return its result.
 

@@ -5,6 +5,7 @@ and either ``result`` or ``error`` and ``hint``.  After ``events`` with ``follow
 on with one object an event.  Nothing that a client does or leaves undone holds the supervisor up.
 """
 
+import _thread
 import errno
 import os
 import socket
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .client import Client
     from .loop import Timer
     from .supervisor import Supervisor
 
@@ -39,32 +41,65 @@ def default_path() -> str:
 
 
 class Control:
-    """Listens, and does what the supervisor's own user and root ask for."""
+    """Does what the supervisor's own user and root ask for, and what runs beside it."""
 
-    def __init__(self, supervisor: "Supervisor", path: str) -> None:
-        """Listen.
+    def __init__(self, supervisor: "Supervisor") -> None:
+        self.supervisor = supervisor
+        self.clients: set[_Client] = set()
+        self.kept: list[dict[str, Any]] = []
+        self._listener: socket.socket | None = None
+        self._lock = _thread.allocate_lock()
+        self._arrived: list[socket.socket] = []
+        self._closed = False
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        supervisor.loop.watch(self._bell, self._admit)
+        supervisor.listeners.append(self._at_event)
+
+    def listen(self, path: str) -> None:
+        """Listen at a path too.
 
         Raises:
             ClimitsError: another supervisor listens there, or the socket cannot be made.
         """
-        self.supervisor, self.path = supervisor, path
-        self.clients: set[_Client] = set()
-        self.kept: list[dict[str, Any]] = []
-        self._socket = _listen(path)
+        self._listener, self._path = _listen(path), path
         self._inode = os.stat(path).st_ino
         self._watch()
-        supervisor.listeners.append(self._at_event)
+
+    def connect(self) -> "Client":
+        """A new client of it, for another thread of this process, which may call this.
+
+        Raises:
+            ClimitsError: it has been closed.
+        """
+        from .client import Client
+
+        with self._lock:
+            if self._closed:
+                raise ClimitsError("the supervisor has ended")
+            ours, theirs = socket.socketpair()
+            self._arrived.append(theirs)
+            os.eventfd_write(self._bell, 1)
+        return Client.over(ours)
+
+    def _admit(self, _events: int) -> None:
+        os.eventfd_read(self._bell)
+        with self._lock:
+            arrived, self._arrived = self._arrived, []
+        for connection in arrived:
+            connection.setblocking(False)
+            self.clients.add(_Client(self, connection))
 
     def _watch(self) -> None:
-        if self._socket.fileno() >= 0:
-            self.supervisor.loop.watch(self._socket.fileno(), self._accept)
+        if self._listener:
+            self.supervisor.loop.watch(self._listener.fileno(), self._accept)
 
     def _accept(self, _events: int) -> None:
+        assert self._listener
         try:
-            connection, _ = self._socket.accept()
+            connection, _ = self._listener.accept()
         except OSError as e:
             if e.errno in (errno.EMFILE, errno.ENFILE):  # it would be ready again at once
-                self.supervisor.loop.forget(self._socket.fileno())
+                self.supervisor.loop.forget(self._listener.fileno())
                 self.supervisor.loop.after(1.0, self._watch)
             return
         connection.setblocking(False)
@@ -106,15 +141,24 @@ class Control:
             client.send({"ok": True, "result": result})
 
     def close(self) -> None:
-        """Listen no longer and remove the socket, if it is still ours."""
+        """Let everybody go, listen no longer and remove the socket, if it is still ours."""
+        with self._lock:
+            self._closed = True
+        for connection in self._arrived:
+            connection.close()
         for client in list(self.clients):
             client.close()
         self.supervisor.listeners.remove(self._at_event)
-        self.supervisor.loop.forget(self._socket.fileno())
-        self._socket.close()
+        self.supervisor.loop.forget(self._bell)
+        os.close(self._bell)
+        if self._listener is None:
+            return
+        self.supervisor.loop.forget(self._listener.fileno())
+        self._listener.close()
+        self._listener = None
         try:
-            if os.stat(self.path).st_ino == self._inode:
-                os.unlink(self.path)
+            if os.stat(self._path).st_ino == self._inode:
+                os.unlink(self._path)
         except FileNotFoundError:
             pass
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ..records import Result
     from .actions import Actor
+    from .beside import Beside
     from .config import Config, ProgramConfig
     from .control import Control
     from .notify import Notifier
@@ -59,6 +60,7 @@ class Supervisor:
         reload: "Callable[[], Config] | None" = None,
         notifier: "Notifier | None" = None,
         history: bool = False,
+        beside: "Sequence[Beside]" = (),
     ) -> None:
         """Prepare; nothing is started.
 
@@ -72,9 +74,11 @@ class Supervisor:
             reload: reads the configuration again.
             notifier: tells systemd how we are.
             history: record each run of a program that has ended.
+            beside: what runs in threads beside it.
         """
         self._tell, self.many, self._socket = tell, many, socket
         self._must_listen, self._reload, self._notifier = must_listen, reload, notifier
+        self._beside = beside
         self.listeners: list[Tell] = []
         self.loop = Loop(lambda e: self.tell("error", error=str(e), hint=getattr(e, "hint", None)))
         self.programs = {config.name: Program(config, self) for config in programs}
@@ -137,7 +141,7 @@ class Supervisor:
         guard: Guard | None = None
         control: Control | None = None
         try:
-            control = self._listen()
+            control = self._open_control()
             _follow_kernel_log()
             self.loop.watch(signals, lambda _: self._at_signals(signals))
             guard = self._start_guard()
@@ -153,6 +157,8 @@ class Supervisor:
             self._end_all()
             if control:
                 control.close()
+            for other in self._beside:  # once it cannot wait for an answer of ours
+                other.end()
             if guard:
                 guard.dismiss()
             if self._actor:
@@ -162,18 +168,29 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_SETMASK, old)
             resource.setrlimit(resource.RLIMIT_NOFILE, self.open_files)
 
-    def _listen(self) -> "Control | None":
-        if self._socket is None:
+    def _open_control(self) -> "Control | None":
+        if self._socket is None and not self._beside:
             return None
         from .control import Control
 
+        control = Control(self)
         try:
-            return Control(self, self._socket)
+            if self._socket is not None:
+                self._listen(control, self._socket)
+            for other in self._beside:
+                other.begin(control.connect)
+        except BaseException:
+            control.close()
+            raise
+        return control
+
+    def _listen(self, control: "Control", path: str) -> None:
+        try:
+            control.listen(path)
         except ClimitsError as e:
             if self._must_listen:
                 raise
             self.tell("no-control", error=str(e), hint=e.hint)
-            return None
 
     def _start_guard(self) -> "Guard | None":
         parents = (program.config.options.get("parent") for program in self.programs.values())
