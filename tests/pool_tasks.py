@@ -136,3 +136,13 @@ def fork_and(how):
     if how == "exit":
         raise SystemExit(0)
     return "child"
+
+
+class Scale:
+    """A callable with a state."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def __call__(self, x):
+        return self.factor * x

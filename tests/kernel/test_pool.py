@@ -14,6 +14,7 @@ import pytest
 from pool_tasks import (
     MIB,
     Buffered,
+    Scale,
     add,
     bounded,
     crash,
@@ -66,6 +67,23 @@ def test_submit_and_map(pool):
         10 + 2 * n for n in range(10)
     ]
     assert list(pool.map(square, [])) == []
+
+
+def test_each_task_has_its_own_function_in_the_state_of_that_moment():
+    """What a worker keeps of the task before is a function's name, and no more."""
+    scale = Scale(2)
+    with ProcessPoolExecutor(1, LIMIT) as pool:
+        futures = []
+        for factor in (2, 3):
+            scale.factor = factor
+            futures += [pool.submit(scale, 10), pool.submit(square, factor), pool.submit(pid)]
+            futures.append(pool.submit(scale, 10))
+        values = [future.result() for future in futures]
+        worker = values[2]
+        assert values == [20, 4, worker, 20, 30, 9, worker, 30]
+        scaled = pool.map(scale, range(4), chunksize=2)
+        assert list(pool.map(square, range(4), chunksize=2)) == [0, 1, 4, 9]
+        assert list(scaled) == [0, 3, 6, 9]
 
 
 @of_python

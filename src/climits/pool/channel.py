@@ -106,7 +106,7 @@ class Worker:
         flags, body = RESETS if resets else 0, b"".join(start.parts)
         if len(body) > INLINE:
             flags, body = flags | IN_ARENA, self._in.write(start) or b""
-        message = [TASK.pack(0, len(body), flags), body]
+        message = [TASK.pack(0, len(body), 0, flags), body]
         try:
             socket.send_fds(self._tasks, message, fds)
         except OSError:
@@ -126,8 +126,9 @@ class Worker:
         Returns:
             How many of them it took, from the first on.
         """
+        fd = self._tasks.fileno()
         for taken, work in enumerate(works):
-            flags, packed = work.flags, work.packed
+            flags, packed, named = work.flags, work.packed, work.call.named
             if packed.buffers or packed.size > INLINE:
                 sizes = self._in.write(packed)
                 if sizes is None:
@@ -136,7 +137,8 @@ class Worker:
             else:
                 data = b"".join(packed.parts)
             try:
-                os.write(self._tasks.fileno(), TASK.pack(work.number, len(data), flags) + data)
+                head = TASK.pack(work.number, len(named) + len(data), len(named), flags)
+                os.write(fd, head + named + data)
             except BlockingIOError:  # its queue is full
                 if flags & IN_ARENA:
                     self._in.free()
@@ -151,7 +153,7 @@ class Worker:
             message = self._theirs.recv(MESSAGE, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
-        number, _, flags = TASK.unpack_from(message)
+        number, _, _, flags = TASK.unpack_from(message)
         if flags & IN_ARENA:
             self._in.free()
         return int(number)

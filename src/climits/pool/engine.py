@@ -7,7 +7,7 @@ import threading
 from ..errors import ClimitsError
 from ..supervise.guard import Guard
 from .channel import Worker
-from .failures import broken, cannot_start, death, out_of_memory, with_cause
+from .failures import BrokenPoolError, broken, cannot_start, death, out_of_memory, with_cause
 from .roster import Roster, Settings
 from .worker import ERROR, OOM, START_FAILED, VALUE
 
@@ -59,16 +59,34 @@ class Engine:
     # -- for callers, in any thread ----------------------------------------------------------
 
     def submit(self, works: "Sequence[Work]") -> None:
-        """Have them done."""
+        """Have them done.
+
+        Raises:
+            BrokenPoolError, RuntimeError: see `check`.
+        """
         with self.lock:
+            self.check()  # it may have been closed since
             waiting = len(self._roster.queue)
             self._roster.queue.extend(works)
             # Straight to workers that have nothing to do: a turn of the thread saved.
-            if waiting or not self._roster.hand_out(here=True) or works[0].timeout:
+            if waiting or not self._roster.hand_out(here=True) or works[0].call.timeout:
                 self._poke()
             if not self._begun:
                 self._begun = True
                 self.thread.start()
+
+    def check(self) -> None:
+        """See whether anything can still be done.
+
+        Raises:
+            BrokenPoolError: no worker can be started.
+            RuntimeError: it was closed.
+        """
+        if self.broken is not None:
+            hint = getattr(self.broken, "hint", None)
+            raise BrokenPoolError(str(self.broken), hint=hint) from self.broken
+        if self.closed:
+            raise RuntimeError("cannot schedule new futures after shutdown")
 
     def close(self, cancel: bool = False) -> None:
         """Take nothing more; end when all is done.

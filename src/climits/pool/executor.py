@@ -14,9 +14,8 @@ from ..units import UNLIMITED
 from .budget import Budget, parse_budget
 from .channel import facts_for
 from .engine import Engine
-from .failures import BrokenPoolError
 from .roster import Settings
-from .work import Future, Work, name_of, over, pack_call, task_options
+from .work import Call, Future, Work, name_of, over, pack_call, task_options
 from .worker import EACH, Packed
 
 TYPE_CHECKING = False
@@ -150,29 +149,18 @@ class ProcessPoolExecutor(Executor):
             BrokenPoolError: no worker can be started.
             RuntimeError: after shutdown.
         """
-        return self._submit(fn, (args, kwargs), 0)
-
-    def _submit(self, fn: "Any", call: "tuple[Any, Any]", flags: int) -> Future:
-        work = self._work(fn, call, flags)
+        work = Work(next(self._numbers), self._call(fn), (args, kwargs), 0)
         self._engine.submit([work])
         return work.future
 
-    def _work(self, fn: "Any", call: "tuple[Any, Any]", flags: int) -> Work:
-        engine = self._engine
-        if engine.broken is not None:
-            hint = getattr(engine.broken, "hint", None)
-            raise BrokenPoolError(str(engine.broken), hint=hint) from engine.broken
-        if engine.closed:
-            raise RuntimeError("cannot schedule new futures after shutdown")
+    def _call(self, fn: "Any") -> Call:
         if self.forked:
             raise RuntimeError("a pool cannot be used in a fork of the process that made it")
+        self._engine.check()
         called, options = over(fn, self._options)
         if options is not self._options:
             self._check(options)
-        return Work(
-            next(self._numbers), (called, *call), flags, options["memory"], options.get("timeout"),
-            options.get("retry_memory", ()), name_of(fn),
-        )  # fmt: skip
+        return Call(name_of(fn), called, options)
 
     def map(
         self,
@@ -195,7 +183,9 @@ class ProcessPoolExecutor(Executor):
         if chunksize < 1:
             raise ValueError("chunksize must be >= 1.")
         deadline = None if timeout is None else time.monotonic() + timeout
-        works = (self._work(fn, (columns, {}), EACH) for columns in _chunks(iterables, chunksize))
+        call, numbers = self._call(fn), self._numbers
+        chunks = _chunks(iterables, chunksize)
+        works = (Work(next(numbers), call, (columns, {}), EACH) for columns in chunks)
         futures: list[Future] = []
         size = 1  # the first at once, and then ever more with one turn of the thread
         while batch := list(itertools.islice(works, size)):

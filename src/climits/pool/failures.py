@@ -67,12 +67,13 @@ def out_of_memory(
         result: how the worker ended; None: it lives, and a process was killed beside it.
         why: what the task raised then.
     """
-    whose = f"{work.name} ran" if result else f"a process that {work.name} had started ran"
+    name = work.call.name
+    whose = f"{name} ran" if result else f"a process that {name} had started ran"
     error = OutOfMemoryError(
         f"{whose} out of memory at its limit of {format_size(worker.memory)}",
         hint="give it more with climits.task(memory=...) or retry_memory",
     )
-    error.task, error.result = work.name, result
+    error.task, error.result = name, result
     error.__cause__ = why
     return error
 
@@ -80,11 +81,12 @@ def out_of_memory(
 def death(work: "Work", worker: "Worker", result: "Result") -> ClimitsError:
     """The task's whose worker died, and not for want of memory."""
     error: Any
+    name = work.call.name
     if worker.timed_out:
-        error = TaskTimeoutError(f"{work.name} ran for more than {work.timeout:g}s")
+        error = TaskTimeoutError(f"{name} ran for more than {work.call.timeout:g}s")
     else:
-        error = WorkerDiedError(f"the worker that ran {work.name} {_how(result)}")
-    error.task, error.result = work.name, result
+        error = WorkerDiedError(f"the worker that ran {name} {_how(result)}")
+    error.task, error.result = name, result
     died: ClimitsError = error
     return died
 

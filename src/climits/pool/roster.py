@@ -173,7 +173,7 @@ class Roster:
         work = worker.assigned[0]
         work.future.attempts += 1
         work.future.memory_max = worker.memory
-        worker.deadline = time.monotonic() + work.timeout if work.timeout else None
+        worker.deadline = time.monotonic() + work.call.timeout if work.call.timeout else None
 
     # -- getting back ------------------------------------------------------------------------
 

@@ -2,7 +2,9 @@
 
 import os
 import sys
+from _pickle import dumps
 from concurrent.futures import Future as _Future
+from types import FunctionType
 
 from ..errors import InvalidValueError
 from ..units import format_size, parse_size
@@ -157,37 +159,50 @@ def task_options(
     return options
 
 
+class Call:
+    """What is called, and under which limits.
+
+    Attributes:
+        function: what a worker is to call.
+        name: of it, for errors.
+        named: pickle of it, where that is its name and no more; else empty.
+        memory: limit of the first attempt, bytes or UNLIMITED.
+        timeout: seconds, or None.
+        ladder: limits of the attempts after that.
+    """
+
+    __slots__ = ("function", "ladder", "memory", "name", "named", "timeout")
+
+    def __init__(self, name: str, function: "Any", options: "dict[str, Any]") -> None:
+        self.name, self.function = name, function
+        self.named = _pack_name(function)
+        self.memory: int | float = options["memory"]
+        self.timeout: float | None = options.get("timeout")
+        self.ladder: Sequence[int | float] = options.get("retry_memory", ())
+
+
 class Work:
     """A task on its way.
 
     Attributes:
         number: of the task, counted up.
+        call: what is called.
         future: of its result.
-        name: of the function, for errors.
         memory: limit of the next attempt, bytes or UNLIMITED.
-        timeout: seconds, or None.
         ladder: limits of the attempts after that.
-        packed: what the worker is to call, and with what.
+        packed: the arguments, and the function where it has no name.
         flags: see worker.TASK.
     """
 
-    __slots__ = (
-        "flags", "future", "ladder", "memory", "name", "number", "packed", "started", "timeout",
-    )  # fmt: skip
+    __slots__ = ("call", "flags", "future", "ladder", "memory", "number", "packed", "started")
 
     def __init__(
-        self,
-        number: int,
-        call: "tuple[Any, ...]",
-        flags: int,
-        memory: "int | float",
-        timeout: "float | None",
-        ladder: "Sequence[int | float]",
-        name: str,
+        self, number: int, call: Call, arguments: "tuple[Any, dict[str, Any]]", flags: int
     ) -> None:
-        self.number, self.memory, self.timeout, self.ladder = number, memory, timeout, ladder
-        self.name, self.flags = name, flags
-        self.packed = pack_call(call, name)
+        self.number, self.call, self.flags = number, call, flags
+        self.memory, self.ladder = call.memory, call.ladder
+        whole = arguments if call.named else (call.function, *arguments)
+        self.packed = pack_call(whole, call.name)
         self.future = Future()
         self.started = False
 
@@ -224,10 +239,25 @@ def pack_call(value: "Any", name: str, *, elsewhere: bool = False) -> Packed:
         return _by_value(value, name, e)
     # By name it could not be found there.  Names stand in frames, of some 64 KiB; what is much
     # longer is data that is sent as it lies.
-    named = any(len(part) < 1 << 18 and b"__main__" in part for part in packed.parts)
+    named = False
+    for part in packed.parts:  # any() over a generator is a tenth of what a short task costs
+        named = named or (len(part) < 1 << 18 and b"__main__" in part)
     if named and (elsewhere or not main_can_be_imported()):
         return _by_value(value, name, None)
     return packed
+
+
+def _pack_name(function: "Any") -> bytes:
+    """See Call: pickled once for many tasks, and found once by the worker that does them."""
+    if type(function) is not FunctionType:
+        return b""  # it may have a state, which is that of the moment
+    if function.__module__ == "__main__" and not main_can_be_imported():
+        return b""
+    try:
+        named = dumps(function, 5)
+    except Exception:  # its name does not lead to it
+        return b""
+    return named if len(named) < 1 << 10 else b""
 
 
 def _by_value(value: "Any", name: str, why: "Exception | None") -> Packed:

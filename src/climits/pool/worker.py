@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-#: Of a task: its number, length of what follows, flags.
-TASK = Struct("<QIB")
+#: Of a task: its number, length of what follows, how much of that is a function by its name (0: it
+#: stands among the arguments), flags.
+TASK = Struct("<QIHB")
 #: Of a result: number of the task, length of what follows, status, flags, peak, seconds.
 RESULT = Struct("<QIBBqd")
 #: Statuses of a result.
@@ -188,6 +189,7 @@ class Worker:
         self._resets = False
         self._killed = 0
         self._pid = os.getpid()
+        self._named, self._function = b"", None
 
     def run(self) -> None:
         """Prepare, tell that we are ready, and work until the parent has no more."""
@@ -200,15 +202,20 @@ class Worker:
                 continue
             if not message:
                 return
-            number, _, flags = TASK.unpack_from(message)
-            self._do(number, flags, message[TASK.size :])
+            number, _, named, flags = TASK.unpack_from(message)
+            at = TASK.size + named
+            self._do(number, flags, message[TASK.size : at], message[at:])
 
-    def _do(self, number: int, flags: int, data: bytes) -> None:
+    def _do(self, number: int, flags: int, named: bytes, data: bytes) -> None:
         self._measure(reset=True)
         began = perf_counter()
         try:
             load = self._in.read if flags & IN_ARENA else _pickle.loads
-            function, args, kwargs = load(data)
+            if named:
+                function = self._find(named)
+                args, kwargs = load(data)
+            else:
+                function, args, kwargs = load(data)
             data = b""
             value = list(map(function, *args)) if flags & EACH else function(*args, **kwargs)
             status = VALUE
@@ -219,6 +226,12 @@ class Worker:
         seconds = perf_counter() - began
         function = args = kwargs = None  # the peak of the next one is its own
         self._answer(number, status, value, seconds)
+
+    def _find(self, named: bytes) -> "Any":
+        """The function of this name, which most often is that of the task before."""
+        if named != self._named:
+            self._function, self._named = _pickle.loads(named), named
+        return self._function
 
     def _measure(self, *, reset: bool = False) -> int:
         """The peak since the last reset, bytes; -1 where it cannot be told."""
@@ -270,7 +283,7 @@ class Worker:
         link.close()
         if not data:
             return False
-        flags, data = TASK.unpack_from(data)[2], data[TASK.size :]
+        flags, data = TASK.unpack_from(data)[3], data[TASK.size :]
         for _, _, fds in about:
             kills, *peak = memoryview(fds).cast("i")
             self._kills, self._peak = kills, peak[0] if peak else -1
