@@ -619,6 +619,37 @@ def test_it_has_the_terminal(tmp_path):
     until(lambda: our_cgroups() == [])
 
 
+def test_ctrl_c_in_the_moment_of_the_launch_ends_a_process_1():
+    """The kernel spares it from the terminal's signal, and it came before anybody waited for it."""
+    code = """if True:
+        import os, signal, sys, time
+        from climits.cli.main import dispatch
+        from climits.program import process
+        real = process.spawn
+        def spawn(plan):
+            done = real(plan)
+            os.write(1, b"launched")
+            while signal.SIGINT not in signal.sigpending():
+                time.sleep(0.01)
+            return done
+        process.spawn = spawn
+        sys.exit(dispatch(["container", "--memory", "50M", "--no-init", "--", "sleep", "600"]))
+    """
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", code])
+    try:
+        seen = b""
+        while b"launched" not in seen:
+            seen += os.read(terminal, 4096)
+        os.write(terminal, b"\x03")
+        until(lambda: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 128 + signal.SIGKILL
+    finally:
+        os.close(terminal)
+    assert our_cgroups() == []
+
+
 # ---- what an attacker has tried ------------------------------------------------------------
 
 

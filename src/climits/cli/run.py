@@ -141,10 +141,16 @@ def _run(
         if alone and number in ENDING and _would_end(process.pid, number):
             process.kill_all()
 
+    def repeat(process: Process, number: int) -> None:
+        process.send_signal(number)
+        end_process_1(process, number)
+
     process = Process.from_spec(
         spec,
         sigmask=relay.sigmask,
-        on_launch=lambda p: relay.turn(p.pidfd, lambda n: pass_on(p, n), again=p.send_signal),
+        on_launch=lambda p: relay.turn(
+            p.pidfd, lambda n: pass_on(p, n), again=lambda n: repeat(p, n)
+        ),
     )
     if verbose:
         for part in process.cgroup.parts:
