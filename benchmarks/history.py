@@ -1,10 +1,12 @@
-"""What the history costs: a whole run with and without it, and each step of its way into SQLite.
+"""What the history costs: a run and a batch with and without it, and each step into SQLite.
 
 A run adds a line to a spool, which the next reader takes over into SQLite.  Beside it stands what
 was not chosen: each run opens the database and inserts a row.
 """
 
+import itertools
 import os
+import subprocess
 import sys
 import time
 
@@ -13,6 +15,7 @@ import peers
 from command import runner
 
 _ROWS = 1000
+_JOBS = 500
 
 #: What was not chosen, as the end of a run would do it.
 _DIRECT = """
@@ -49,6 +52,32 @@ def whole_runs(options):
             line += [common.number(common.median(taken) * 1e3), f"{ratio:.3f}x"]
     headings = ["what", "back to back (ms)", "of rounds", "isolated (ms)", "of rounds"]
     return common.table(headings, lines) + "\n\nTarget for recorded: at most 1.05x."
+
+
+def batches(options, folder):
+    """A batch with and without it, the results written both times; ratios as above."""
+    jobs = f"{folder}/jobs"
+    with open(jobs, "w") as file:
+        file.write("/bin/true\n" * _JOBS)
+    batch = [peers.CLIMITS, "batch", "--memory", "50M", "--format", "lines"]
+    files = itertools.count()
+
+    def run(*words):
+        results = f"{folder}/results-{next(files)}"
+        subprocess.run([*batch, "--results", results, *words, jobs], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        os.unlink(results)
+
+    subjects = {"climits batch --no-history": lambda: run("--no-history"), "recorded": run}
+    times = common.sample(subjects, max(options.rounds // 10, 1), 0.0, seed=options.seed)
+    base = next(iter(times.values()))
+    lines = []
+    for name, taken in times.items():
+        ratio = common.median([a / b for a, b in zip(taken, base, strict=True)])
+        each = common.median(taken) / _JOBS * 1e3
+        lines.append([f"{name}, {_JOBS} jobs", common.number(each), f"{ratio:.3f}x"])
+    text = common.table(["what", "a job (ms)", "of rounds"], lines)
+    return text + "\n\nTarget for recorded: at most 1.05x."
 
 
 def timed(do, count=1):
@@ -104,10 +133,12 @@ def steps():
 
 def measure(options):
     common.join_own_cgroup()
-    os.environ["CLIMITS_STATE_DIR"] = f"{common.scratch()}/state"
+    folder = common.scratch()
+    os.environ["CLIMITS_STATE_DIR"] = f"{folder}/state"
     report = common.Report("history: what recording a run costs", options.output)
     peers.try_out([peers.climits("/bin/true")])
     report.add(whole_runs(options))
+    report.add(batches(options, folder))
     report.add(common.table(["step", "us", "for each"], steps()))
     report.end()
 
