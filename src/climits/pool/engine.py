@@ -211,9 +211,10 @@ class Engine:
 
     def _hear(self, worker: Worker) -> bool:
         """Take what a worker has answered; whether it had."""
+        was_ready = worker.ready
         answers = worker.answers()
         done: list[tuple[Work, Answer]] = []
-        for answer in answers:
+        for answer in () if was_ready else answers:
             if answer[1] == START_FAILED:
                 error, text = worker.unpack(answer[2], answer[5])
                 with self.lock:

@@ -8,7 +8,7 @@ from types import FunctionType
 
 from ..errors import InvalidValueError
 from ..units import format_size, parse_size
-from .worker import Packed
+from .worker import EACH, Packed, is_long
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -202,7 +202,8 @@ class Work:
         self.number, self.call, self.flags = number, call, flags
         self.memory, self.ladder = call.memory, call.ladder
         whole = arguments if call.named else (call.function, *arguments)
-        self.packed = pack_call(whole, call.name)
+        items = [column[0] for column in arguments[0]] if flags & EACH else arguments[0]
+        self.packed = pack_call(whole, call.name, long=any(map(is_long, items)))
         self.future = Future()
         self.started = False
 
@@ -222,26 +223,27 @@ def over(fn: "Any", options: "dict[str, Any]") -> "tuple[Any, dict[str, Any]]":
     return fn.sent, options
 
 
-def pack_call(value: "Any", name: str, *, elsewhere: bool = False) -> Packed:
+def pack_call(value: "Any", name: str, *, elsewhere: bool = False, long: bool = False) -> Packed:
     """Pickle what a worker is to call; by cloudpickle what pickle cannot, where that is there.
 
     Args:
         value: (function, arguments, keyword arguments).
         name: of the function, for errors.
         elsewhere: the worker is on another host, where our main module is another one.
+        long: see Packed.
 
     Raises:
         InvalidValueError: neither can.
     """
     try:
-        packed = Packed(value)
+        packed = Packed(value, long=long)
     except Exception as e:  # __reduce__ may raise anything
         return _by_value(value, name, e)
     # By name it could not be found there.  Names stand in frames, of some 64 KiB; what is much
     # longer is data that is sent as it lies.
     named = False
     for part in packed.parts:  # any() over a generator is a tenth of what a short task costs
-        named = named or (len(part) < 1 << 18 and b"__main__" in part)
+        named = named or (b"__main__" in part and not (long and len(part) >= 1 << 18))
     if named and (elsewhere or not main_can_be_imported()):
         return _by_value(value, name, None)
     return packed

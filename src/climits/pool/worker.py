@@ -109,8 +109,6 @@ class Arena:
 class Packed:
     """A pickle: its stream, in parts, and the buffers beside it (protocol 5).
 
-    Long bytes become parts as they are: they are copied once, to where the reader finds them.
-
     Attributes:
         parts, buffers: bytes, and memoryviews of what is sent as it lies.
         size: of all together, bytes.
@@ -121,21 +119,28 @@ class Packed:
     def __init__(
         self,
         value: "Any",
-        pickler: "Callable[..., Any]" = _pickle.Pickler,
+        pickler: "Callable[..., Any] | None" = None,
         *,
         beside: bool = True,
+        long: bool = False,
     ) -> None:
         """Pickle.
 
         Args:
             value: what.
-            pickler: by which class.
+            pickler: by which class; None: by pickle's own.
             beside: buffers may lie beside the stream.
+            long: there are long bytes in it.  They become parts as they are, and so are copied
+                once, to where the reader finds them; else that costs more than it saves.
         """
         self.parts: list[bytes] = []
         self.buffers: list[memoryview] = []
         self.size = 0
-        pickler(self, 5, buffer_callback=self._keep if beside else None).dump(value)
+        keep = self._keep if beside else None
+        if pickler is None and not long:
+            self.write(_pickle.dumps(value, 5, buffer_callback=keep))
+        else:
+            (pickler or _pickle.Pickler)(self, 5, buffer_callback=keep).dump(value)
 
     def write(self, data: "Any") -> None:
         """Take what the pickler writes."""
@@ -323,10 +328,15 @@ def pack_error(error: BaseException) -> Packed:
     return packed
 
 
+def is_long(value: "Any") -> bool:
+    """Whether it is bytes or text that would not fit into a message."""
+    return type(value) in (bytes, bytearray, str) and len(value) > INLINE
+
+
 def pack_any(value: "Any") -> Packed:
     """As Packed, by cloudpickle where pickle cannot and it is there."""
     try:
-        return Packed(value)
+        return Packed(value, long=is_long(value))
     except Exception:
         try:
             from cloudpickle import Pickler
