@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-SOURCES := $(shell find src scripts -type f -not -name '*.pyc') setup.py pyproject.toml README.md
+SOURCES := $(shell find src scripts share -type f -not -name '*.pyc') setup.py pyproject.toml README.md
 
 # The compiled tests must be seen by the VM, where compiling takes 20 times as long.
 unexport PYTHONDONTWRITEBYTECODE
@@ -32,7 +32,8 @@ $(VENV)/.installed: $(SOURCES) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.installed
-	@$(BIN)/pip install -q pytest pytest-timeout hypothesis mypy ruff
+	@$(BIN)/pip install -q pytest pytest-timeout hypothesis mypy ruff shtab==1.13.0 selenium
+	@$(BIN)/pip install -q --no-deps axe-playwright-python  # for its axe.min.js; a browser of its own is not needed
 	@$(BIN)/pip install -q "$$(ls dist/climits-*.whl)[all]"
 	@touch $@
 
@@ -72,7 +73,7 @@ test-vm: $(VENV)/.installed $(VENV)/.dev
 
 bench: $(VENV)/.installed
 	@benchmarks/peers.sh
-	@for script in launch command memory supervise container toolbox tree batch history pool pool_outcomes; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	@for script in launch command memory supervise container toolbox tree batch history pool pool_outcomes sampler top recorder metrics; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) .venv-peers build dist src/climits.egg-info tests/programs/.build

@@ -1,21 +1,23 @@
 #!/usr/bin/env python3
-"""Make the pages of docs/reference from the tables that the commands themselves use.
+"""Make docs/reference, the manual pages and the completions from the tables of the commands.
 
-    python tools/make_reference.py           writes the pages
+    python tools/make_reference.py           writes them
     python tools/make_reference.py --check   says which would change; exit status 1 if any
 
-Needs the package installed: run it with the interpreter that climits is installed for.
+Needs the package and shtab installed: run it with the interpreter that climits is installed for.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from climits.cli import main as cli
+import completions
+from commands import commands
+from man_pages import man_pages
+
 from climits.cli.explain import kernels_text, unit_text
 from climits.cli.help import parser
 from climits.observe.catalog import catalog
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from climits.observe.catalog import CgroupFile
 
-FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+ROOT = Path(__file__).parents[1]
 _MADE = "<!-- Made by tools/make_reference.py: change the table that it is made of. -->\n"
 _WHOLE = {"memory": "memory", "cpuset": "cpuset", "freezer": "freezer", "pids": "pids",
           "cpu": "cpu", "cpuacct": "cpuacct", "core": "the core: every cgroup"}  # fmt: skip
@@ -140,34 +142,40 @@ climits version
 def commands_page() -> str:
     """docs/reference/commands.md."""
     out = [_COMMANDS]
-    for name, (module_name, summary) in cli.COMMANDS.items():
-        module = import_module(f"climits.cli.{module_name}")
+    for name, summary, module in commands():
         built = parser(name, summary, module.USAGE, module.OPTIONS, module.EPILOG)
         out.append(f"\n## climits {name}\n\n```text\n{built.format_help().rstrip()}\n```\n")
     return "".join(out)
 
 
-PAGES = {"files.md": files_page, "doctor.md": doctor_page, "commands.md": commands_page}
+def pages() -> dict[str, str]:
+    """Text of each file that is made, by its path."""
+    made = {"files.md": files_page(), "doctor.md": doctor_page(), "commands.md": commands_page()}
+    texts = {f"docs/reference/{name}": _MADE + text for name, text in made.items()}
+    texts |= {f"share/man/man1/{name}": text for name, text in man_pages().items()}
+    for shell, place in completions.PLACES.items():
+        texts[place] = completions.completions(shell)
+    return texts
 
 
 def main(argv: list[str]) -> int:
-    """Write the pages, or compare them."""
+    """Write the files, or compare them."""
     if argv not in ([], ["--check"]):
         sys.stderr.write(f"{__doc__}\n")
         return 2
     # What help prints depends on the terminal.
     os.environ |= {"COLUMNS": "80", "NO_COLOR": "1"}
     stale = []
-    for name, make in PAGES.items():
-        path, text = FOLDER / name, _MADE + make()
+    for name, text in pages().items():
+        path = ROOT / name
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
         stale.append(name)
         if not argv:
-            FOLDER.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
     for name in stale:
-        print(f"docs/reference/{name}: {'written' if not argv else 'run tools/make_reference.py'}")
+        print(f"{name}: {'written' if not argv else 'run tools/make_reference.py'}")
     return 1 if argv and stale else 0
 
 

@@ -37,7 +37,7 @@ venv)
     ;;
 system)
     apt_install stress util-linux qemu-system-x86 busybox-static xz-utils zstd libseccomp2 \
-        cgroup-tools procps uidmap
+        cgroup-tools procps uidmap chromium chromium-driver prometheus containerd runc podman curl tmux zsh fish man-db
     # What apt knows of the kernels may be older than the archive.
     tests/vm/kernels.sh || { apt-get -qq update && tests/vm/kernels.sh; }
     ;;

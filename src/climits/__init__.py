@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         UnsupportedError,
         WorkerDiedError,
     )
+    from .observe.recordings.recorder import Recorder
     from .pool.executor import ProcessPoolExecutor
     from .pool.limited import limited
     from .pool.work import task
@@ -66,6 +67,7 @@ _HOME = {
         "UnsupportedError",
         "WorkerDiedError",
     ),
+    "observe.recordings.recorder": ("Recorder",),
     "pool.executor": ("ProcessPoolExecutor",),
     "pool.limited": ("limited",),
     "pool.work": ("task",),
@@ -109,6 +111,7 @@ __all__ = [
     "OutOfMemoryError",
     "Process",
     "ProcessPoolExecutor",
+    "Recorder",
     "Result",
     "TaskTimeoutError",
     "TimeoutExpired",

@@ -21,16 +21,26 @@ BLOCKS = [
 ]
 #: Their examples are made for a machine with some GiB, and what they rest on is tested on its own.
 large = pytest.mark.skipif(IN_VM, reason="the VM is too small a machine for it")
+
+
+def needs(*modules, commands=()):
+    missing = [name for name in modules if not find_spec(name)]
+    missing += [name for name in commands if not shutil.which(name)]
+    return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
+
+
 MARKS = {
     **{page: [large] for page in ("batch", "history", "pool")},
-    "dask": [large, pytest.mark.skipif(not find_spec("distributed"), reason="needs Dask")],
+    "dask": [large, needs("distributed")],
+    "prometheus": [large, needs("prometheus_client", commands=("prometheus", "curl"))],
 }
 
 
 @pytest.fixture
 def folder(tmp_path, climits):
     """A folder as the documentation means it, and the environment to run its commands in."""
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    for name in ("examples", "contrib"):
+        shutil.copytree(ROOT / name, tmp_path / name)
     (config,) = re.findall(r"^```toml\n(# climits\.toml\n.*?)^```", SUPERVISE, re.M | re.S)
     (tmp_path / "climits.toml").write_text(config)
     bins = tmp_path / "bin"

@@ -1075,6 +1075,44 @@ def test_a_broken_document_is_refused_with_a_line_of_it(text, data):
         assert line_numbers(broken.encode()).keys() == dict(leaves(content)).keys()
 
 
+# ---- the supervisor's own ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9465", "[::1]:0", "localhost:80"])
+def test_metrics(read, address):
+    assert read(f'metrics = "{address}"\n[program.a]\ncommand = "b"\n').metrics == address
+    assert read('[program.a]\ncommand = "b"\n').metrics is None
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('"9465"', "9465: no host; hint: write HOST:PORT, such as 127.0.0.1:9465, or 0.0.0.0:9465 "
+         "for every interface"),
+        ("9465", "9465: not text; hint: put it in quotation marks"),
+        ("true", "true: not text; hint: put it in quotation marks"),
+        ('{listen = "x"}', "a table: not text; hint: put it in quotation marks"),
+        ('""', "empty"),
+        ('"::1:9465"', "::1:9465: an IPv6 address stands in brackets; "
+         "hint: write it like [::1]:9465"),
+        ('"127.0.0.1:65536"', "127.0.0.1:65536: there are ports up to 65535 only; hint: write "
+         "HOST:PORT, such as 127.0.0.1:9465, or 0.0.0.0:9465 for every interface"),
+    ],
+)  # fmt: skip
+def test_bad_metrics(wrong, text, problem):
+    found = wrong(f'# first\nmetrics = {text}\n[program.a]\ncommand = "b"\n')
+    assert found == [f"2: metrics: {problem}"]
+
+
+def test_metrics_belong_above_the_tables(wrong):
+    text = '[defaults]\nmetrics = "a:1"\n[program.a]\ncommand = "b"\nmetrics = "a:1"\n'
+    hint = "has no meaning; hint: it is the supervisor's: write it above the first table"
+    assert wrong(text) == [f"2: defaults.metrics: {hint}", f"5: program.a.metrics: {hint}"]
+    assert wrong('metric = "a:1"\n[program.a]\ncommand = "b"\n') == [
+        "1: metric: unknown; hint: did you mean metrics?"
+    ]
+
+
 # ---- the reference -------------------------------------------------------------------------
 
 
@@ -1090,7 +1128,7 @@ def documented():
 def test_the_reference_has_each_key_and_no_other():
     assert documented() == {
         *config_values.KEYS, *config_values.TABLES, *config_values.LOG_KEYS,
-        *alarms.KEYS, *config_container.KEYS,
+        *alarms.KEYS, *config_container.KEYS, "metrics",
     }  # fmt: skip
 
 
@@ -1102,6 +1140,7 @@ def example_file():
 def test_the_example_is_good(read):
     config = read(example_file())
     assert [program.name for program in config.programs] == ["db", "web", "report"]
+    assert config.metrics == "127.0.0.1:9465"
     db, web, report = config.programs
     assert web.depends_on == ["db"]
     assert web.options["memory"] == "200M"

@@ -9,6 +9,10 @@ import os
 from ..errors import InvalidValueError
 from .files import Directory, pick
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .figures import Figure
+
 _PERIOD = 100_000  # microseconds, the kernel's default
 
 
@@ -40,6 +44,10 @@ class Cpu:
 
     def times(self) -> "tuple[float, float] | None":
         """User and system time so far, seconds; None where nothing counts it here."""
+        raise NotImplementedError
+
+    def figures(self) -> "dict[str, Figure]":
+        """What a sample reads, and what it makes of it; see cgroup.figures."""
         raise NotImplementedError
 
 
@@ -79,6 +87,9 @@ class CpuV1(Cpu):
         tick = os.sysconf("SC_CLK_TCK")
         return (pick(data, b"user ") or 0) / tick, (pick(data, b"system ") or 0) / tick
 
+    def figures(self) -> "dict[str, Figure]":
+        return _FIGURES_V1
+
 
 class CpuV2(Cpu):
     """cpu.max, and cpu.stat, which counts even where the controller is off."""
@@ -91,6 +102,9 @@ class CpuV2(Cpu):
         """User and system time so far, seconds.  Counted even where the controller is off."""
         data = self.directory.read_optional("cpu.stat")
         return None if data is None else stat_times(data)
+
+    def figures(self) -> "dict[str, Figure]":
+        return _FIGURES_V2
 
 
 def parse_bandwidth(text: str) -> str:
@@ -136,3 +150,9 @@ def parse_weight(text: str) -> str:
 def stat_times(data: bytes) -> tuple[float, float]:
     """User and system time, seconds, from a v2 cpu.stat."""
     return (pick(data, b"user_usec ") or 0) / 1e6, (pick(data, b"system_usec ") or 0) / 1e6
+
+
+_FIGURES_V1: "dict[str, Figure]" = {"cpu": (("cpuacct.usage",), lambda data: int(data) / 1e9)}
+_FIGURES_V2: "dict[str, Figure]" = {
+    "cpu": (("cpu.stat",), lambda data: (pick(data, b"usage_usec ") or 0) / 1e6)
+}

@@ -346,6 +346,35 @@ class Directory:
         return refusal(action, path, e, value)
 
 
+def walk_paths(path: str) -> "Iterator[tuple[str, int, CgroupError | None]]":
+    """A cgroup's directory and all below it, parents first, with nothing kept open.
+
+    A directory without directories in it, as its link count tells, is not listed: a thousand
+    leaves cost a stat each.  Those removed meanwhile are left out.
+
+    Yields:
+        (path, inode number or 0, why it cannot be looked into or None).
+
+    Source: fs/kernfs/inode.c (kernfs_refresh_inode): a link for itself and for its name, and one
+    for each directory in it.
+    """
+    todo = [path]
+    while todo:
+        path = todo.pop()
+        inode, error = 0, None
+        try:
+            facts = os.stat(path)
+            inode = facts.st_ino
+            if facts.st_nlink != 2:
+                with os.scandir(path) as entries:
+                    todo += [e.path for e in entries if e.is_dir(follow_symlinks=False)]
+        except OSError as e:
+            if e.errno in (errno.ENOENT, errno.ENODEV):
+                continue
+            error = refusal("cannot look into the cgroup", path, e)
+        yield path, inode, error
+
+
 def make(path: str) -> None:
     """Make one cgroup; its parent must exist.
 
@@ -407,3 +436,9 @@ def pick(data: bytes, key: bytes) -> "int | None":
     """
     _, found, rest = (b"\n" + data).partition(b"\n" + key)
     return int(rest.partition(b"\n")[0]) if found else None
+
+
+def stat_fields(data: bytes) -> dict[str, int]:
+    """All of memory.stat: the kernel's own names and figures, in bytes or counts."""
+    words = data.split()
+    return {name.decode(): int(value) for name, value in zip(words[::2], words[1::2], strict=False)}

@@ -4,7 +4,8 @@ import argparse
 
 from .options import ALARMS, CGROUP, CONTAINER, LIFE, LIMITS, RESTART, TELLING, Option
 
-_TITLES = {
+#: Of each group of options: (title, a line below it or None).
+TITLES = {
     LIMITS: ("limits", "kept by the kernel; what this host cannot enforce is refused"),
     RESTART: ("restarts", None),
     ALARMS: ("alarms", "raised before the program dies; see docs/supervise.md"),
@@ -31,7 +32,7 @@ def parser(
     groups: dict[str, argparse._ArgumentGroup] = {}
     for flag, metavar, kind, group, text in options:
         if group not in groups:
-            groups[group] = built.add_argument_group(*_TITLES[group])
+            groups[group] = built.add_argument_group(*TITLES[group])
         if kind == "switch":
             groups[group].add_argument(flag, action="store_true", help=text)
         else:

@@ -38,6 +38,12 @@ COMMANDS = {
     "history": ("history", "tell what ran before, and what it used"),
     "suggest": ("suggest", "suggest a limit for a command from its past peaks"),
     "measure": ("measure", "find the least memory that a command needs"),
+    "stats": ("stats", "show what each cgroup uses, and whose it is"),
+    "top": ("top", "watch cgroups live, and act on them"),
+    "find": ("find", "find the cgroups of a container by its short id"),
+    "report": ("report", "draw recordings as a page or picture"),
+    "plot": ("plot", "draw recordings in the terminal"),
+    "metrics": ("metrics", "serve the figures of every cgroup to Prometheus"),
     "create": ("create", "make a cgroup"),
     "set": ("set", "change limits and other parameters of a cgroup"),
     "get": ("get", "print limits, usage and other parameters"),
@@ -59,7 +65,7 @@ COMMANDS = {
     "version": ("version", "print the version"),
 }
 #: The command above which a line is left empty in the list of commands.
-_GROUPS = ("batch", "create", "ls", "cgtools")
+_GROUPS = ("batch", "stats", "create", "ls", "cgtools")
 
 _USAGE = """\
 usage: climits COMMAND [OPTIONS] ...

@@ -61,6 +61,7 @@ RUN: tuple[Option, ...] = (
     ("--oom-score-adj", "N", "int", LIFE, "-1000 to 1000: whom the OOM killer takes first"),
     ("--json", "FILE", "text", TELLING, "write the whole result to FILE, - for standard output"),
     ("--json-fd", "N", "int", TELLING, "write the whole result to this open descriptor"),
+    ("--record", "FILE", "text", TELLING, "record usage and events there, for climits report"),
     ("--quiet", None, "switch", TELLING, "no summary line"),
     NO_HISTORY,
     ("--explain", None, "switch", TELLING, "print the limits and the plan, and do nothing"),
@@ -98,6 +99,10 @@ SUPERVISE: tuple[Option, ...] = (
     ("--alarm", "SPEC", "list", ALARMS, "SOURCE[=LEVEL][,ACTION=VALUE...], such as "
      "threshold=80%%,signal=TERM; may be repeated"),
     ("--socket", "PATH", "text", TELLING, "listen for climits ctl there"),
+    ("--web", "ADDRESS", "text", TELLING, "serve a status page there, such as 127.0.0.1:8088"),
+    ("--metrics", "ADDRESS", "text", TELLING, "serve metrics to Prometheus there, such as "
+     "127.0.0.1:9465"),
+    ("--record", "FILE", "text", TELLING, "record usage and events there, for climits report"),
     ("--log-format", "FORM", "text", TELLING, "of events on standard error: text or json"),
     NO_HISTORY,
 )  # fmt: skip
@@ -105,7 +110,7 @@ SUPERVISE: tuple[Option, ...] = (
 #: Short spellings of what is typed most.
 SHORT = {
     "-0": "--null", "-a": "--arg-file", "-c": "--config", "-j": "--jobs", "-k": "--keep-order",
-    "-r": "--recursive",
+    "-o": "--output", "-r": "--recursive",
 }  # fmt: skip
 
 

@@ -1,10 +1,7 @@
 """`climits reclaim`: take memory back from a cgroup."""
 
-import errno
-import os
 import sys
 
-from ..cgroup.files import refusal
 from ..errors import InvalidValueError
 from ..units import format_size, parse_size
 from .cgroups import the_cgroup
@@ -40,16 +37,7 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
     before = memory.current()
     size = parse_size(words[1], what="size", whole=before)
     size = int(min(size, before))
-    if size > 0:
-        fd, text = memory.open_reclaim(size)
-        try:
-            os.write(fd, text.encode())
-        except OSError as e:
-            if e.errno not in (errno.EAGAIN, errno.EBUSY):  # they mean less than was asked for
-                raise refusal("cannot reclaim", memory.directory.path, e) from None
-        finally:
-            os.close(fd)
-    after = memory.current()
+    after = memory.reclaim(size) if size > 0 else before
     taken = max(before - after, 0)
     if not values.get("quiet"):
         sys.stdout.write(f"{format_size(taken)} reclaimed, {format_size(after)} in use\n")

@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..observe.recordings.recorder import Recorder
     from ..program.container import Container
     from ..program.joining import Joining
 
@@ -60,6 +61,7 @@ def run_command(
     timeout = parse_duration(values["timeout"], what="timeout") if "timeout" in values else None
     kill_after = parse_duration(values.get("kill_after", 5.0), what="kill-after")
     outputs = [] if values.get("explain") else _outputs(values)
+    recorder = None if values.get("explain") else _recorder(values, command)
     try:
         spec = Spec(
             command,
@@ -76,9 +78,11 @@ def run_command(
             explain(spec)
             return 0
         relay = Relay()
-        result = _run(spec, relay, timeout, kill_after, values)
+        result = _run(spec, relay, timeout, kill_after, values, recorder)
     except ClimitsError as e:
         result = _not_started(command, e)
+        if recorder:
+            recorder.close(result)
         for fd in outputs:
             _write_json(fd, result)
         complain(e)
@@ -87,6 +91,8 @@ def run_command(
         return status_of(e)
     finally:
         placement.release_parents()
+    if recorder:
+        recorder.close(result)
     for fd in outputs:
         _write_json(fd, result)
     if result.error:
@@ -121,6 +127,7 @@ def _run(
     timeout: "float | None",
     kill_after: float,
     values: "dict[str, Any]",
+    recorder: "Recorder | None",
 ) -> Result:
     verbose = bool(values.get("verbose"))
     if number := relay.pending():
@@ -152,6 +159,8 @@ def _run(
             p.pidfd, lambda n: pass_on(p, n), again=lambda n: repeat(p, n)
         ),
     )
+    if recorder:
+        recorder.follow(process)
     if verbose:
         for part in process.cgroup.parts:
             _tell(f"cgroup {part} ({part.directory.path})")
@@ -235,6 +244,15 @@ def _outputs(values: "dict[str, Any]") -> list[int]:
             ) from None
         outputs.append(fd)
     return outputs
+
+
+def _recorder(values: "dict[str, Any]", command: list[str]) -> "Recorder | None":
+    """What records the run, its file opened before anything runs; None unless that was asked."""
+    if "record" not in values:
+        return None
+    from ..observe.recordings.recorder import Recorder  # half a MiB, and only for those who ask
+
+    return Recorder(values["record"], command=command, warn=_tell)
 
 
 def _write_json(fd: int, result: Result) -> None:

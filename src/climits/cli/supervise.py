@@ -16,7 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..supervise.config import ProgramConfig
+    from ..observe.web.server import StatusPage
+    from ..supervise.beside import Beside
+    from ..supervise.config import Config, ProgramConfig
     from ..supervise.supervisor import Supervisor
 
 USAGE = """climits supervise [OPTIONS] [--] COMMAND [ARGUMENTS]
@@ -42,7 +44,9 @@ _SPEC = (
     "name", "parent", "root", "user", "group", "nice", "oom_score_adj",
 )  # fmt: skip
 
-_BESIDE_A_FILE = ("config", "check", "socket", "log_format", "no_history")
+_BESIDE_A_FILE = (
+    "config", "check", "socket", "web", "metrics", "record", "log_format", "no_history",
+)  # fmt: skip
 
 
 def main(values: "dict[str, Any]", command: list[str]) -> int:
@@ -61,7 +65,7 @@ def main(values: "dict[str, Any]", command: list[str]) -> int:
 
     supervisor = Supervisor(
         [_from_words(values, command)], tell, socket=_socket(values),
-        history=not values.get("no_history"),
+        history=not values.get("no_history"), beside=_beside(values, None),
     )  # fmt: skip
     _run(supervisor)
     (program,) = supervisor.programs.values()
@@ -134,15 +138,26 @@ def _from_file(values: "dict[str, Any]", command: list[str], tell: "Any") -> int
     from ..supervise.control import default_path
     from ..supervise.supervisor import Supervisor
 
+    def load_again() -> "Config":
+        again = load(path)
+        if again.metrics != config.metrics:
+            supervisor.tell(
+                "metrics-unchanged",
+                error="metrics go to the address that they began with",
+                hint="start climits supervise anew",
+            )
+        return again
+
     supervisor = Supervisor(
         config.programs,
         tell,
         many=True,
         socket=_socket(values) or default_path(),
         must_listen="socket" in values,  # /run may be read-only
-        reload=lambda: load(path),
+        reload=load_again,
         notifier=notifier,
         history=not values.get("no_history"),
+        beside=_beside(values, config.metrics),
     )
     _run(supervisor)
     return 0
@@ -150,6 +165,44 @@ def _from_file(values: "dict[str, Any]", command: list[str], tell: "Any") -> int
 
 def _socket(values: "dict[str, Any]") -> "str | None":
     return os.path.abspath(values["socket"]) if "socket" in values else None
+
+
+def _beside(values: "dict[str, Any]", metrics: "str | None") -> "list[Beside]":
+    """What is to run in threads beside it, as the options and the file say."""
+    beside: list[Beside] = []
+    form = values.get("log_format", "text")
+    if "record" in values:
+        from ..observe.recordings.recorder import SupervisorRecorder
+
+        beside.append(SupervisorRecorder(values["record"], warn=_warn))
+    if address := values.get("metrics", metrics):
+        from ..observe.metrics.collect import SupervisorMetrics
+
+        beside.append(SupervisorMetrics(address, lambda url: _tell_address(form, "metrics", url)))
+    if "web" in values:
+        from ..observe.web.server import StatusPage
+
+        def tell(page: "StatusPage") -> None:
+            _tell_address(form, "status-page", page.url_with_token, page.warning)
+
+        beside.append(StatusPage(values["web"], tell))
+    return beside
+
+
+def _warn(text: str) -> None:
+    _write(f"climits: {text}")
+
+
+def _tell_address(form: str, event: str, url: str, warning: "str | None" = None) -> None:
+    """On standard error alone: events are kept, and the URL of the page has its token."""
+    if form == "json":
+        import json
+
+        _write(json.dumps({"time": round(time.time(), 6), "event": event, "url": url}))
+        return
+    _write(f"climits: {event.replace('-', ' ')}: {url}")
+    if warning:
+        _write(f"climits: warning: {warning}")
 
 
 def _run(supervisor: "Supervisor") -> None:

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 
-from ..cgroup.events import Event, Events
+from ..cgroup.events import Event, Events, Trigger
 from ..cgroup.files import Directory
 from ..cgroup.find import find_cgroup
 from ..cgroup.group import Cgroup
@@ -22,6 +22,8 @@ from .options import ALARMS, TELLING, Option
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from ..observe.recordings.recorder import Recorder
 
 OPTIONS: tuple[Option, ...] = (
     ("--threshold", "SIZE", "list", ALARMS, "usage reaches 32M, or 80%% of the limit"),
@@ -41,6 +43,7 @@ OPTIONS: tuple[Option, ...] = (
     ("--grow", "FACTOR", "text", ALARMS, "raise the memory limit, such as 1.5 times"),
     ("--grow-max", "SIZE", "text", ALARMS, "but no further than this"),
     ("--reclaim", "SIZE", "text", ALARMS, "ask the kernel to take so much back; on v1 all it can"),
+    ("--record", "FILE", "text", TELLING, "record usage and events there, for climits report"),
     ("--once", None, "switch", TELLING, "end after the first event"),
     ("--json", None, "switch", TELLING, "events as JSON, one a line"),
 )  # fmt: skip
@@ -63,6 +66,7 @@ examples:
   climits watch web --threshold 80% --signal USR1
   climits watch 4711 --oom --limit --exec './report.sh --short'
   climits watch /jobs/big --pressure some=150ms/1s --grow 1.5 --grow-max 2G
+  climits watch /system.slice/web.service --record web.jsonl
 """
 
 __all__ = ["EPILOG", "OPTIONS", "USAGE", "main"]
@@ -70,6 +74,7 @@ __all__ = ["EPILOG", "OPTIONS", "USAGE", "main"]
 _PLAIN = ("oom", "under_oom", "limit", "populated", "empty")
 _LEVELLED = ("threshold", "swap", "pressure")
 _ACTIONS = ("signal", "exec", "webhook", "freeze", "grow", "grow_max", "reclaim")
+_OOM = Trigger(source="oom")
 _ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
@@ -85,10 +90,17 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
         )
     alarms = _alarms(values)
     group = find_cgroup(words[0])
+    recorder = None
     try:
         _check(group, alarms)
-        _Watch(group, alarms, bool(values.get("json")), bool(values.get("once"))).run()
+        if "record" in values:
+            from ..observe.recordings.recorder import Recorder
+
+            recorder = Recorder(values["record"], warn=lambda text: _say([text]))
+        _Watch(group, alarms, bool(values.get("json")), bool(values.get("once")), recorder).run()
     finally:
+        if recorder:
+            recorder.close()
         group.close()
     return 0
 
@@ -104,9 +116,10 @@ def _alarms(values: "dict[str, Any]") -> list[Alarm]:
             if "hysteresis" in values and name != "pressure":
                 trigger["hysteresis"] = values["hysteresis"]
             triggers.append(trigger)
-    if not triggers:
+    if not triggers and "record" not in values:
         raise InvalidValueError(
-            "nothing to watch for", hint="say at least one of --threshold, --oom, --pressure, ..."
+            "nothing to watch for",
+            hint="say at least one of --threshold, --oom, --pressure, --record, ...",
         )
     if "hysteresis" in values and not any("hysteresis" in t for t in triggers):
         raise InvalidValueError(
@@ -132,8 +145,15 @@ def _check(group: Cgroup, alarms: list[Alarm]) -> None:
 class _Watch:
     """The loop."""
 
-    def __init__(self, group: Cgroup, alarms: list[Alarm], as_json: bool, once: bool) -> None:
-        self.group, self.as_json, self.once = group, as_json, once
+    def __init__(
+        self,
+        group: Cgroup,
+        alarms: list[Alarm],
+        as_json: bool,
+        once: bool,
+        recorder: "Recorder | None",
+    ) -> None:
+        self.group, self.as_json, self.once, self.recorder = group, as_json, once, recorder
         self.alarms = {alarm.trigger: alarm for alarm in alarms}
         self.memory = (group.part("memory") or group.tracker).directory
 
@@ -142,9 +162,14 @@ class _Watch:
         signals = signalfd(mask_of(tuple(map(int, _ENDING))))
         actor = Actor(sigmask=mask_of({int(number) for number in old}))
         try:
-            with Events(self.group, self.alarms) as events:
+            triggers = list(self.alarms)
+            if self.recorder:
+                self.recorder.follow(self.group)
+                if self.group.part("memory"):
+                    triggers.append(_OOM)  # a kill may come right before the end
+            with Events(self.group, triggers) as events:
                 if self._loop(events, actor, signals):
-                    self._say(actor.finish())
+                    _say(actor.finish())
         finally:
             actor.close()
             os.close(signals)
@@ -160,9 +185,13 @@ class _Watch:
             if signals in ready and read_signals(signals):
                 return False
             if actor.fileno() in ready:
-                self._say(actor.turn())
+                _say(actor.turn())
             if events.fileno() in ready:
                 for event in events.read():
+                    if self.recorder:
+                        _record(self.recorder, event)
+                    if event.trigger is not None and event.trigger not in self.alarms:
+                        continue  # the recorder's alone
                     self._tell(event)
                     self._act(event, events, actor)
                     if self.once:
@@ -173,7 +202,7 @@ class _Watch:
         if event.trigger is None:
             return
         alarm = self.alarms[event.trigger]
-        self._say(actor.perform(alarm, event, self.group, self._send_signal))
+        _say(actor.perform(alarm, event, self.group, self._send_signal))
         if alarm.grow is not None:
             events.refresh()
 
@@ -197,9 +226,22 @@ class _Watch:
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
 
-    def _say(self, lines: list[str]) -> None:
-        for line in lines:
-            sys.stderr.write(f"climits: {line}\n")
+
+def _record(recorder: "Recorder", event: Event) -> None:
+    """Add an event to a recording."""
+    fields = {name: value for name, value in event.as_dict().items() if name != "time"}
+    kind = fields.pop("kind")
+    if kind == "removed":
+        recorder.event("removed")
+    elif kind == "oom":
+        recorder.add_kills(event.count or 1)
+    else:
+        recorder.event("alarm", source=kind, **fields)
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        sys.stderr.write(f"climits: {line}\n")
 
 
 def _pids(directory: Directory) -> set[int]:

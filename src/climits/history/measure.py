@@ -37,7 +37,6 @@ _LEAST_TIME = 1.0
 _KILL_AFTER = 1.0  # seconds from SIGTERM to SIGKILL of a run that takes too long
 #: The interval between two squeezes: a part of the run, seconds within these bounds.
 _PART, _SHORTEST, _LONGEST = 20, 0.02, 1.0
-_NO_LESS = (errno.EAGAIN, errno.EBUSY)  # the kernel could take back less than was asked for
 
 _groups_made = 0
 
@@ -184,7 +183,8 @@ class Bench:
 
     def _drop_cache(self) -> None:
         try:
-            _reclaim(self._home)
+            memory = self._home.memory
+            memory.reclaim(max(memory.current(), 1))
         except UnsupportedError:
             pass  # then the later runs are charged for less
 
@@ -216,22 +216,6 @@ def _squeeze(group: Cgroup) -> "tuple[int, int] | None":
     """Usage before and after taking back what can be; None where it has just ended."""
     try:
         before = group.memory.current()
-        _reclaim(group)
-        return before, group.memory.current()
+        return before, group.memory.reclaim(max(before, 1))
     except CgroupError:
         return None
-
-
-def _reclaim(group: Cgroup) -> None:
-    fd, text = group.memory.open_reclaim(max(group.memory.current(), 1))
-    try:
-        os.write(fd, text.encode())
-    except OSError as e:
-        if e.errno not in _NO_LESS:
-            raise CgroupError(
-                f"cannot reclaim: {group.path}: {os.strerror(e.errno or 0).lower()}",
-                path=group.path,
-                errno=e.errno,
-            ) from None
-    finally:
-        os.close(fd)

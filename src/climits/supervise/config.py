@@ -75,10 +75,12 @@ class Config(Record):
     Attributes:
         path: of the file, as it was given.
         programs: each after those that it depends on, else in the order of the file.
+        metrics: the address at which to serve metrics, such as 127.0.0.1:9465; None: nowhere.
     """
 
     path: str
     programs: "list[ProgramConfig]"
+    metrics: "str | None" = None
 
 
 def load(path: str) -> Config:
@@ -89,6 +91,7 @@ def load(path: str) -> Config:
     """
     from .config_programs import read_programs
     from .config_tables import Tables
+    from .config_values import address
     from .toml_lines import TomlError, line_numbers, parse
 
     try:
@@ -105,10 +108,13 @@ def load(path: str) -> Config:
         raise _error(path, [f"{path}:{e.line}: {e}"]) from None
     tables = Tables(lambda: line_numbers(data))
     programs = read_programs(tables, content, os.path.dirname(os.path.abspath(path)))
+    metrics = None
+    if "metrics" in content:
+        metrics = tables.value(address, content["metrics"], ("metrics",))
     if tables.problems:
         found = sorted(tables.problems, key=lambda problem: problem[0])
         raise _error(path, [f"{path}:{line}: {text}" for line, text in found])
-    return Config(path=path, programs=programs)
+    return Config(path=path, programs=programs, metrics=metrics)
 
 
 def _error(path: str, problems: list[str], number: "int | None" = None) -> ConfigError:

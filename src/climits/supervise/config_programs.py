@@ -34,8 +34,8 @@ def read_programs(tables: Tables, content: "dict[str, Any]", folder: str) -> lis
         hint = "the file has [defaults] and [program.NAME]"
         if key in values.KEYS or key in values.TABLES:
             tables.report((key,), f"{key}: stands outside of a table", hint)
-        elif key not in ("defaults", "program"):
-            tables.unknown((key,), ("defaults", "program"), hint)
+        elif key not in ("defaults", "program", "metrics"):
+            tables.unknown((key,), ("defaults", "program", "metrics"), hint)
     shared = _Shared(tables, content.get("defaults", {}), folder)
     programs = {}
     for name, table in tables.items(content.get("program", {}), ("program",)):

@@ -79,6 +79,9 @@ class Tables:
             here = (*where, key)
             if key == "command" and where == ("defaults",):
                 self.report(here, "defaults.command: has no meaning", "each program has its own")
+            elif key == "metrics":
+                hint = "it is the supervisor's: write it above the first table"
+                self.report(here, f"{dotted(here)}: has no meaning", hint)
             elif key in values.KEYS:
                 before = len(self.problems)
                 meaning = self.value(values.KEYS[key], value, here)

@@ -254,6 +254,15 @@ def variable(name: str, what: str) -> str:
     return name
 
 
+def address(value: "Any", what: str) -> str:
+    """Where to listen: HOST:PORT."""
+    from .address import parse_address
+
+    given = text(value, what)
+    parse_address(given, what=what, port=9465)
+    return given
+
+
 def _log_size(value: "Any", what: str) -> "Limit":
     limit = parse_size(value, what=what)
     if limit < PAGE_SIZE:

@@ -44,6 +44,7 @@ class Program:
         process: the run that is on, or None.
         result: of the last run, or None.
         restarts, oom_kills: counts since the supervisor has it.
+        verdicts: how often each verdict was given to its runs, since then; None: no run has ended.
         memory: a limit that took the place of the configured one, bytes, or None.
         next_config: takes the place of `config` once the run that is on has ended, or None.
     """
@@ -52,7 +53,7 @@ class Program:
     __slots__ = (
         "_after", "_alarms", "_logs", "_oom", "_pipes", "_spec", "_state", "_timer", "config",
         "memory", "next_config", "oom_kills", "process", "restarts", "result", "status",
-        "supervisor",
+        "supervisor", "verdicts",
     )  # fmt: skip
 
     def __init__(self, config: "ProgramConfig", supervisor: "Supervisor") -> None:
@@ -61,6 +62,7 @@ class Program:
         self.process: Process | None = None
         self.result: Result | None = None
         self.restarts = self.oom_kills = 0
+        self.verdicts: dict[str, int] | None = None
         self.memory: Limit | None = None
         self._state = State()
         self._spec: Spec | None = None
@@ -99,6 +101,7 @@ class Program:
             self._launch()
         except (ClimitsError, OSError) as e:
             self._close_pipes()
+            self._count("failed-to-start")
             self.tell("failed-to-start", error=str(e), hint=getattr(e, "hint", None))
             self._decide(oom=False, failed=True, ran=0.0)
 
@@ -389,7 +392,12 @@ class Program:
                 ran=result.duration or 0.0,
             )
 
+    def _count(self, verdict: str) -> None:
+        self.verdicts = self.verdicts or {}
+        self.verdicts[verdict] = self.verdicts.get(verdict, 0) + 1
+
     def _tell_end(self, result: "Result") -> None:
+        self._count(result.verdict)
         if result.verdict == "oom-killed":
             self.oom_kills += result.oom_kill or 1
         self.tell(
@@ -446,7 +454,8 @@ class Program:
         """What `status` tells."""
         facts: dict[str, Any] = {
             "program": self.name, "status": self.status, "restarts": self.restarts,
-            "oom_kills": self.oom_kills, "memory_max": self.limit,
+            "oom_kills": self.oom_kills, "verdicts": self.verdicts or {},
+            "memory_max": self.limit,
         }  # fmt: skip
         process = self.process
         if process is not None:

@@ -4,14 +4,19 @@ The vocabulary is v2's.  Each version's module says what its kernel can do (the 
 ``has_`` capabilities) and how a wish becomes writes; what it cannot do is refused by name.
 """
 
+import errno
+import os
+
 from ...errors import CgroupError, LimitTooLowError
 from ...records import MemoryEvents, MemoryLimits, MemoryUsage
 from ...units import MAX_BYTES, UNLIMITED, format_size, parse_size, round_to_pages
+from ..files import refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..figures import Figure
     from ..files import Directory
 
     Limit = int | float
@@ -73,6 +78,14 @@ class Memory:
 
     def report(self) -> "Report":
         """All that the end of a program wants to know, read in one go; bytes and counts."""
+        raise NotImplementedError
+
+    def figures(self) -> "dict[str, Figure]":
+        """What a sample reads, and what it makes of it; see cgroup.figures."""
+        raise NotImplementedError
+
+    def words(self) -> dict[str, str]:
+        """What the kernel calls max, current, anon, file, kernel, and what is in real use."""
         raise NotImplementedError
 
     def under_oom(self) -> "bool | None":
@@ -140,6 +153,28 @@ class Memory:
         Not written here, since the write takes as long as the kernel needs.
         """
         raise NotImplementedError
+
+    def reclaim(self, size: int) -> int:
+        """Take so many bytes back, as far as the kernel can: page cache goes, the rest is swapped.
+
+        It takes as long as the kernel needs.
+
+        Returns:
+            Bytes in use afterwards.
+
+        Raises:
+            UnsupportedError: this kernel cannot do so on request.
+            CgroupError: it refused; not that it found less than was asked for.
+        """
+        fd, text = self.open_reclaim(size)
+        try:
+            os.write(fd, text.encode())
+        except OSError as e:
+            if e.errno not in (errno.EAGAIN, errno.EBUSY):  # they mean less than was asked for
+                raise refusal("cannot reclaim", self.directory.path, e) from None
+        finally:
+            os.close(fd)
+        return self.current()
 
     def writes(self, wish: MemoryLimits, now: MemoryLimits) -> "list[Write]":
         """The writes that turn the limits `now` into the `wish`, in the order the kernel accepts.

@@ -9,11 +9,12 @@ import os
 from ...errors import CgroupError, UnsupportedError
 from ...records import MemoryEvents, MemoryLimits, MemoryUsage
 from ...units import MAX_BYTES, UNLIMITED, round_to_pages
-from ..files import pick, refusal
+from ..files import pick, refusal, stat_fields
 from . import Memory, limit_text, parse_limit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..figures import Figure
     from . import Limit, Report, Write
 
 _MAX = "memory.limit_in_bytes"
@@ -68,6 +69,19 @@ class MemoryV1(Memory):
             _oom_kill(files[6]),
             lambda: (_usage(*files[:4]), _events(*files[4:]), *_max_and_swap(*files[7:])),
         )
+
+    def figures(self) -> "dict[str, Figure]":
+        return _FIGURES
+
+    def words(self) -> dict[str, str]:
+        return {
+            "max": "memory.limit_in_bytes",
+            "current": "memory.usage_in_bytes",
+            "anon": "rss",
+            "file": "cache without shmem",
+            "kernel": "memory.kmem.usage_in_bytes",
+            "real": "rss + cache + swap",
+        }
 
     def under_oom(self) -> bool:
         return b"under_oom 1" in self.directory.read("memory.oom_control")
@@ -204,13 +218,12 @@ def _usage(
 ) -> MemoryUsage:
     # The totals, which count cgroups below too, as the other files do.
     stat = stat or b""
-    shmem, cache = pick(stat, b"total_shmem "), pick(stat, b"total_cache ")
     return MemoryUsage(
         current=int(current) if current else None,
         peak=int(peak) if peak else None,
         anon=pick(stat, b"total_rss "),
-        file=None if cache is None else max(cache - (shmem or 0), 0),
-        shmem=shmem,
+        file=_cache(stat),
+        shmem=pick(stat, b"total_shmem "),
         kernel=int(kernel) if kernel else None,
         swap_current=pick(stat, b"total_swap "),
     )
@@ -223,14 +236,28 @@ def _events(
     limit: "bytes | None",
     memsw: "bytes | None",
 ) -> MemoryEvents:
-    hits = int(failcnt or 0) + int(memsw_failcnt or 0)
-    # Memory and swap together are charged first: where both limits are the same (swap 0), memory's
-    # own is never hit, and newer kernels (6.18) do not count for memsw: then 0 means nothing.
-    counted = hits > 0 or limit != memsw
     return MemoryEvents(
-        max=hits if counted else None,
+        max=_hits(failcnt, memsw_failcnt, limit, memsw),
         oom_kill=_oom_kill(control),
     )
+
+
+def _hits(
+    failcnt: "bytes | None",
+    memsw_failcnt: "bytes | None",
+    limit: "bytes | None",
+    memsw: "bytes | None",
+) -> "int | None":
+    # Memory and swap together are charged first: where both limits are the same (swap 0), memory's
+    # own is never hit, and newer kernels (6.18) do not count for memsw: then 0 means nothing.
+    hits = int(failcnt or 0) + int(memsw_failcnt or 0)
+    return hits if hits > 0 or limit != memsw else None
+
+
+def _cache(stat: bytes) -> "int | None":
+    """Page cache, bytes; the kernel's figure has shmem in it."""
+    cache = pick(stat, b"total_cache ")
+    return None if cache is None else max(cache - (pick(stat, b"total_shmem ") or 0), 0)
 
 
 def _memsw_hits_are_counted() -> bool:
@@ -253,3 +280,20 @@ def _max_and_swap(
         return most, None
     total = parse_limit(memsw)
     return most, UNLIMITED if total == UNLIMITED else total - most
+
+
+#: As _usage and _events tell them: totals, and a count of hits only where it means something.
+_FIGURES: "dict[str, Figure]" = {
+    "current": (("memory.usage_in_bytes",), int),
+    "peak": (("memory.max_usage_in_bytes",), int),
+    "anon": (("memory.stat",), lambda data: pick(data, b"total_rss ")),
+    "file": (("memory.stat",), _cache),
+    "shmem": (("memory.stat",), lambda data: pick(data, b"total_shmem ")),
+    "kernel": (("memory.kmem.usage_in_bytes",), int),
+    "swap": (("memory.stat",), lambda data: pick(data, b"total_swap ")),
+    "max": ((_MAX,), parse_limit),
+    "swap_max": (_LIMITS, lambda limit, memsw: _max_and_swap(limit, memsw)[1]),
+    "limit_hits": (("memory.failcnt", "memory.memsw.failcnt", *_LIMITS), _hits),
+    "oom_kill": (("memory.oom_control",), _oom_kill),
+    "stat": (("memory.stat",), stat_fields),
+}

@@ -8,11 +8,12 @@ import os
 from ...errors import CgroupError, CgroupPermissionError, UnsupportedError
 from ...records import MemoryEvents, MemoryLimits, MemoryUsage
 from ...units import UNLIMITED, round_to_pages
-from ..files import pick
+from ..files import pick, stat_fields
 from . import Memory, limit_text, parse_limit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ..figures import Figure
     from . import Limit, Report, Write
 
 _USAGE = (
@@ -90,6 +91,19 @@ class MemoryV2(Memory):
                 _usage(*files[:5]), _events(*files[5:7]), _limit(files[7]), _limit(files[8])
             ),
         )  # fmt: skip
+
+    def figures(self) -> "dict[str, Figure]":
+        return _FIGURES
+
+    def words(self) -> dict[str, str]:
+        return {
+            "max": "memory.max",
+            "current": "memory.current",
+            "anon": "anon",
+            "file": "file without shmem",
+            "kernel": "kernel",
+            "real": "anon + file + swap",
+        }
 
     def watch_oom(self) -> int:
         return self.watch_counters()
@@ -221,17 +235,22 @@ def _usage(
     swap_peak: "bytes | None",
 ) -> MemoryUsage:
     stat = stat or b""
-    shmem, file = pick(stat, b"shmem "), pick(stat, b"file ")
     return MemoryUsage(
         current=int(current) if current else None,
         peak=int(peak) if peak else None,
         anon=pick(stat, b"anon "),
-        file=None if file is None else max(file - (shmem or 0), 0),
-        shmem=shmem,
+        file=_cache(stat),
+        shmem=pick(stat, b"shmem "),
         kernel=pick(stat, b"kernel "),  # since 5.18
         swap_current=int(swap) if swap else None,
         swap_peak=int(swap_peak) if swap_peak else None,
     )
+
+
+def _cache(stat: bytes) -> "int | None":
+    """Page cache, bytes; the kernel's figure has shmem in it."""
+    file = pick(stat, b"file ")
+    return None if file is None else max(file - (pick(stat, b"shmem ") or 0), 0)
 
 
 def _events(local: "bytes | None", whole: "bytes | None") -> MemoryEvents:
@@ -245,3 +264,21 @@ def _events(local: "bytes | None", whole: "bytes | None") -> MemoryEvents:
         oom_kill=pick(data, b"oom_kill "),
         oom_group_kill=pick(data, b"oom_group_kill "),
     )
+
+
+#: Events of the cgroups below too, as all other figures: a container may have some of its own.
+_FIGURES: "dict[str, Figure]" = {
+    "current": (("memory.current",), int),
+    "peak": (("memory.peak",), int),
+    "anon": (("memory.stat",), lambda data: pick(data, b"anon ")),
+    "file": (("memory.stat",), _cache),
+    "shmem": (("memory.stat",), lambda data: pick(data, b"shmem ")),
+    "kernel": (("memory.stat",), lambda data: pick(data, b"kernel ")),
+    "swap": (("memory.swap.current",), int),
+    "max": (("memory.max",), parse_limit),
+    "high": (("memory.high",), parse_limit),
+    "swap_max": (("memory.swap.max",), parse_limit),
+    "limit_hits": (("memory.events",), lambda data: pick(data, b"max ")),
+    "oom_kill": (("memory.events",), lambda data: pick(data, b"oom_kill ")),
+    "stat": (("memory.stat",), stat_fields),
+}

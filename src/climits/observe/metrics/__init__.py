@@ -1,0 +1,1 @@
+"""Metrics of cgroups and supervised programs, for Prometheus."""

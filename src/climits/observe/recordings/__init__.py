@@ -1,0 +1,1 @@
+"""Recordings of what programs use: written, read, drawn."""

@@ -1,0 +1,461 @@
+"""Recordings: what is written, and that every part of one can be read."""
+
+import io
+import json
+import math
+import os
+
+import pytest
+
+from climits.cli.main import dispatch
+from climits.errors import ClimitsError, InvalidValueError
+from climits.observe.recordings import file as recording_file
+from climits.observe.recordings import recorder
+from climits.observe.recordings.follower import FASTEST, SLOWEST, Follower
+from climits.observe.recordings.plot import Look, plot
+from climits.observe.recordings.reader import read_recording
+from climits.observe.recordings.words import fullest, headline, rows, why
+from climits.units import UNLIMITED
+
+M = 1 << 20
+HEADER = {"climits": "recording", "schema": 1, "time": 1.7e9, "command": ["/bin/app", "-x"]}
+STARTED = {"t": 0.0, "e": "started", "cgroup": "/climits/app", "name": "app", "pid": 7}
+RESULT = {
+    "command": ["/bin/app"], "verdict": "oom-killed", "returncode": -9, "signal": 9,
+    "exit_status": 137, "pid": 7, "cgroup": "/climits/app", "memory_max": 60 * M,
+    "memory_peak": 60 * M, "swap_max": 0, "oom_kill": 1, "duration": 2.0,
+    "evidence": {
+        "usage": {"peak": 60 * M}, "events": {"max": 3, "oom_kill": 1},
+        "killed": [{"pid": 7, "name": "app", "usage": 60 * M, "limit": 60 * M,
+                    "limited_by": "/climits/app"}],
+    },
+}  # fmt: skip
+END = {"t": 2.0, "e": "end"}
+
+
+def sample(t, current, **rest):
+    return {"t": t, "c": current, **rest}
+
+
+WHOLE = [
+    HEADER, STARTED, sample(0.0, 10 * M, a=9 * M, f=M, m=60 * M, o=0, l=0, p=10 * M),
+    {"t": 0.5}, sample(1.0, 40 * M, a=39 * M), sample(1.9, 60 * M, a=59 * M, p=60 * M, l=3),
+    {"t": 2.0, "e": "oom-kill", "count": 1}, sample(2.0, M, a=0, o=1),
+    {"t": 2.0, "e": "oom-killed", "result": RESULT}, END,
+]  # fmt: skip
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(lines, *, cut=None):
+        path = tmp_path / "app.jsonl"
+        data = b"".join(
+            line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n"
+            for line in lines
+        )  # fmt: skip
+        path.write_bytes(data[:cut])
+        return str(path)
+
+    return write
+
+
+# ---- reading -----------------------------------------------------------------------------------
+
+
+def test_a_whole_recording(written):
+    recording = read_recording(written(WHOLE))
+    assert (recording.finished, recording.note(), recording.lines) == (True, None, len(WHOLE))
+    (trace,) = recording.traces
+    assert (trace.name, trace.path) == ("app", "/climits/app")
+    assert list(trace.times) == [0.0, 0.5, 1.0, 1.9, 2.0, 2.0]
+    # What is not told is as it was, until nothing runs.
+    assert list(trace.columns["current"])[:5] == [10 * M, 10 * M, 40 * M, 60 * M, M]
+    assert math.isnan(trace.columns["current"][5])
+    assert list(trace.columns["file"])[:5] == [M] * 5
+    assert trace.result.verdict == "oom-killed" and trace.result.evidence.killed[0].pid == 7
+    assert trace.count("oom-kill") == 1
+
+
+@pytest.mark.parametrize("lines", range(1, len(WHOLE)))
+def test_every_beginning_of_one_can_be_read(written, lines):
+    recording = read_recording(written(WHOLE[:lines]))
+    assert recording.lines == lines and not recording.finished
+    assert "it has no end" in recording.note() and f"up to line {lines}," in recording.note()
+
+
+def test_one_that_is_cut_at_any_byte(written):
+    data = b"".join(json.dumps(line).encode() + b"\n" for line in WHOLE)
+    first = data.index(b"\n") + 1
+    for cut in range(first, len(data)):
+        recording = read_recording(written([data], cut=cut))
+        assert recording.lines == data[:cut].count(b"\n")
+        for trace in recording.traces:
+            assert headline(trace) and rows(recording, trace) and isinstance(why(trace), list)
+            assert isinstance(plot(trace, Look()), list)
+
+
+def test_a_cut_line_is_told(written):
+    recording = read_recording(written([*WHOLE[:4], b'{"t":1.0,"c":4']))
+    assert "its last line is cut off: good up to line 4, 0.5 s" in recording.note()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\0\0\0\n", b"[]\n", b"{}\n", b'{"t":-5}\n', b'{"t":NaN}\n', b'{"t":true}\n',
+        b'{"t":1,"c":"x"}\n', b'{"t":1,"c":[1]}\n', b'{"t":1,"c":1e300}\n', b'{"t":1,"i":"x"}\n',
+        b'{"t":1,"e":"exited","result":3}\n', b'{"t":1,"e":"gap"}\n', b'{"t":1,"c":NaN}\n',
+        b"\xff\xfe\n", b"[" * 5000 + b"\n", b'{"t":1,"e":"oom-kill","count":"many"}\n',
+    ],
+)  # fmt: skip
+def test_what_comes_before_a_damaged_line_counts(written, line):
+    recording = read_recording(written([*WHOLE[:5], line, *WHOLE[5:]]))
+    assert recording.lines >= 5 and list(recording.traces[0].times)[:3] == [0.0, 0.5, 1.0]
+    for trace in recording.traces:
+        assert headline(trace) and isinstance(why(trace), list) and rows(recording, trace)
+
+
+def test_a_damaged_line_is_told(written):
+    recording = read_recording(written([*WHOLE[:5], b"\0\0\n", *WHOLE[5:]]))
+    assert "line 6 is damaged: good up to line 5, 1.0 s" in recording.note()
+
+
+@pytest.mark.parametrize(
+    ("lines", "cause"),
+    [
+        ([], "it is empty"),
+        ([b"hello\n"], "it does not begin as one"),
+        ([b"\x89PNG\r\n\x1a\n" * 100], "it does not begin as one"),
+        ([{"climits": "other", "schema": 1, "time": 1}], "it does not begin as one"),
+        ([{"climits": "recording", "schema": 1}], "it does not begin as one"),
+        ([b'{"climits":"recording","schema"'], "its first line is cut off"),
+    ],
+)
+def test_what_is_no_recording(written, lines, cause):
+    with pytest.raises(InvalidValueError, match=f"not a recording: {cause}"):
+        read_recording(written(lines))
+
+
+def test_one_of_a_later_version(written):
+    with pytest.raises(InvalidValueError, match="a later climits"):
+        read_recording(written([{**HEADER, "schema": 99}]))
+
+
+def test_one_that_cannot_be_read(tmp_path):
+    with pytest.raises(ClimitsError, match="no such file"):
+        read_recording(str(tmp_path / "none"))
+    with pytest.raises(ClimitsError, match="is a directory"):
+        read_recording(str(tmp_path))
+
+
+def test_names_that_are_not_known_are_left_out(written):
+    lines = [{**HEADER, "new": 1}, STARTED, {"t": 1, "c": 5, "zz": 7}, {"t": 1, "e": "new", "x": 2},
+             {"t": 1, "e": "exited", "result": {**RESULT, "new": [1], "memory_peak": "lots"}},
+             END]  # fmt: skip
+    recording = read_recording(written(lines))
+    assert recording.note() is None
+    assert recording.traces[0].result.memory_peak is None
+
+
+def test_programs_of_a_supervisor_and_restarts(written):
+    ended = {"e": "oom-killed", "duration": 1.0, "text": "oom-killed: ...", "signal": 9}
+    lines = [HEADER, {**STARTED, "name": "web"}, {"t": 0, "e": "started", "i": 1, "name": "db"},
+             sample(0.1, 5), {"t": 0.1, "i": 1, "c": 7}, {"t": 1, **ended},
+             {"t": 1, "e": "signal", "i": -1, "signal": 15}, {**STARTED, "t": 2},
+             sample(2.1, 6), END]  # fmt: skip
+    recording = read_recording(written(lines))
+    web, db = recording.traces
+    assert (web.name, db.name) == ("app", "db") and [e.kind for e in recording.events] == ["signal"]
+    assert web.count("restarted") == 1 and headline(web) == "oom-killed: ..."
+    assert [math.isnan(v) for v in web.columns["current"]] == [False, True, False]
+
+
+def test_a_gap_breaks_the_line(written):
+    recording = read_recording(written([*WHOLE[:5], {"t": 1.8, "e": "gap", "since": 1.2},
+                                        *WHOLE[5:]]))  # fmt: skip
+    assert "nothing could be written from 1.2 s to 1.8 s" in recording.note()
+    assert math.isnan(recording.traces[0].columns["current"][3])
+
+
+# ---- writing -----------------------------------------------------------------------------------
+
+
+class Sampled:
+    """A sample with what is given, and nothing else reported."""
+
+    def __init__(self, **figures):
+        for name in recording_file.FIELDS.values():
+            setattr(self, name, figures.get(name))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    class Clock:
+        now = 100.0
+
+        def monotonic(self):
+            return self.now
+
+        def time(self):
+            return 1.7e9 + self.now
+
+    clock = Clock()
+    monkeypatch.setattr(recording_file, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def file(tmp_path, clock):
+    warnings = []
+    file = recording_file.File(str(tmp_path / "w.jsonl"), {"command": ["x"]}, warnings.append)
+    file.warnings = warnings
+    yield file
+    file.close()
+
+
+def lines_of(file):
+    with open(file.path, encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines][1:]
+
+
+def test_a_sample_tells_what_has_changed(file, clock):
+    follower = Follower(file, 0, "/x")
+    follower.take(Sampled(current=5 * M, anon=M, max=UNLIMITED, cpu=0.12345678))
+    clock.now += 1
+    follower.take(Sampled(current=6 * M, anon=M, max=UNLIMITED, cpu=0.12345999))
+    assert lines_of(file) == [
+        {"t": 0.0, "c": 5 * M, "a": M, "m": "max", "u": 0.1235}, {"t": 1.0, "c": 6 * M},
+    ]  # fmt: skip
+
+
+def test_the_interval_follows_the_change(file, clock):
+    follower = Follower(file, 0, "/x")
+    intervals = []
+    for current in (10, 20, 20, 20, 20, 20, 20, 20, 20, 20.9, 22, 22):
+        follower.take(Sampled(current=int(current * M), max=100 * M))
+        intervals.append(round(follower.interval, 4))
+    slower = [min(FASTEST * 1.5**n, SLOWEST) for n in range(1, 9)]
+    assert intervals[:2] == [FASTEST, FASTEST]
+    assert intervals[2:9] == [round(s, 4) for s in slower[:7]]
+    assert intervals[9] > intervals[8] - 1e-9  # 0.9 % of the limit is not a move
+    assert intervals[10:] == [FASTEST, round(FASTEST * 1.5, 4)]
+    assert 1 / FASTEST == 20
+
+
+@pytest.mark.parametrize("counter", ["limit_hits", "oom_kill", "max", "high"])
+def test_a_counter_or_limit_that_moves_is_a_change(file, clock, counter):
+    follower = Follower(file, 0, "/x")
+    for _ in range(4):
+        follower.take(Sampled(current=M, **{counter: 1}))
+    assert follower.interval > FASTEST
+    follower.take(Sampled(current=M, **{counter: 2}))
+    assert follower.interval == FASTEST
+
+
+def test_what_does_not_change_is_not_written_but_where_it_ends(file, clock):
+    follower = Follower(file, 0, "/x")
+    for current in (5, 5, 5, 9):
+        follower.take(Sampled(current=current * M))
+        clock.now += 1
+    assert lines_of(file) == [{"t": 0, "c": 5 * M}, {"t": 2.0}, {"t": 3.0, "c": 9 * M}]
+
+
+def test_a_sign_of_life(file, clock):
+    follower = Follower(file, 0, "/x")
+    for _ in range(26):
+        follower.take(Sampled(current=5))
+        clock.now += 1
+    assert [line["t"] for line in lines_of(file)] == [0.0, 10.0, 20.0]
+
+
+def test_oom_kills_are_counted_from_the_first_look(file, clock):
+    follower = Follower(file, 3, "/x")
+    for kills in (2, 2, 5):
+        follower.take(Sampled(oom_kill=kills))
+    kills = [line for line in lines_of(file) if line.get("e") == "oom-kill"]
+    assert [(line["i"], line["count"]) for line in kills] == [(3, 3)]
+    assert follower.kills == 3
+
+
+def test_an_earlier_recording_is_replaced_and_nothing_else(tmp_path):
+    path = str(tmp_path / "r")
+    for text in (None, "", "x"):
+        if text == "x":
+            (tmp_path / "r").write_text("my thesis\n")
+            with pytest.raises(InvalidValueError, match="a file that is not a recording"):
+                recording_file.File(path, {}, print)
+            assert (tmp_path / "r").read_text() == "my thesis\n"
+            return
+        if text is not None:
+            (tmp_path / "r").write_text(text)
+        file = recording_file.File(path, {"command": ["first"]}, print)
+        with pytest.raises(InvalidValueError, match="another climits records into it"):
+            recording_file.File(path, {}, print)
+        assert read_recording(path).written
+        file.close()
+        recording_file.File(path, {"command": ["second"]}, print).close()
+        assert read_recording(path).command == ["second"]
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_refused(tmp_path, make):
+    make(tmp_path / "r")
+    with pytest.raises(InvalidValueError, match="record: "):
+        recording_file.File(str(tmp_path / "r"), {}, print)
+
+
+def test_a_disk_that_is_full_for_a_while(file, clock, monkeypatch):
+    """One warning; what was cut off is taken back, and the gap is told."""
+    follower = Follower(file, 0, "/x")
+    follower.take(Sampled(current=5, peak=9))
+    write = os.write
+    room = [10]
+
+    def full(fd, data):
+        if fd != file._fd:
+            return write(fd, data)
+        if not room[0]:
+            raise OSError(28, "No space left on device")
+        done = write(fd, data[: room[0]])
+        room[0] -= done
+        return done
+
+    monkeypatch.setattr(recording_file.os, "write", full)
+    for current in (6, 7, 8):
+        clock.now += 1
+        follower.take(Sampled(current=current, peak=9))
+    assert len(file.warnings) == 1 and "no space left" in file.warnings[0]
+    assert lines_of(file) == [{"t": 0.0, "c": 5, "p": 9}]
+    monkeypatch.setattr(recording_file.os, "write", write)
+    for current in (9, 10):
+        clock.now += 1
+        follower.take(Sampled(current=current, peak=9))
+    assert lines_of(file)[1:] == [
+        {"t": 4.0, "e": "gap", "since": 1.0}, {"t": 4.0, "c": 9}, {"t": 5.0, "c": 10, "p": 9},
+    ]  # fmt: skip
+
+
+def test_the_recorder_ends_twice_and_without_a_program(tmp_path):
+    with recorder.Recorder(str(tmp_path / "r"), command=["x"]) as one:
+        one.event("note", at=0.5)
+    one.close()
+    recording = read_recording(str(tmp_path / "r"))
+    assert recording.finished and recording.note() is None
+
+
+# ---- in words ----------------------------------------------------------------------------------
+
+
+def test_why_it_was_killed(written):
+    (trace,) = read_recording(written(WHOLE)).traces
+    text = " ".join(why(trace))
+    assert "killed pid 7 (app)" in text and "its cgroup's limit of 60.0M" in text
+    assert "It was allowed no swap." in text
+    assert "59.0M of 60.0M (98%) was anonymous memory" in text
+    assert "rose from 40.0M to 60.0M" in text and "into its limit 3 times" in text
+    assert headline(trace).startswith("oom-killed: pid 7 (app) at 60.0M of 60.0M")
+    assert fullest(trace) == 3
+
+
+def changed(**changes):
+    return [*WHOLE[:-2], {"t": 2.0, "e": "x", "result": RESULT | changes}, END]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"verdict": "signaled", "oom_kill": 0}, "somebody sent that signal"),
+        ({"verdict": "timed-out", "oom_kill": 0}, "Its time was up"),
+        ({"verdict": "stopped", "oom_kill": 0}, "asked to end it"),
+        ({"verdict": "failed-to-start", "oom_kill": 0, "error": "no such"}, "did not start: no"),
+        ({"verdict": "exited", "returncode": 0, "signal": None}, "lived on, and ended by exit"),
+        ({"evidence": {"killed": [{"pid": 9, "name": "x"}]}}, "the whole machine ran out"),
+        ({"evidence": {"killed": [{"pid": 9, "name": "x", "limited_by": "/up", "limit": M}]}},
+         "the limit of /up, which it is a part of, of 1.0M"),
+        ({"evidence": {"too_small_to_start": True}}, "too small for any program"),
+    ],
+)  # fmt: skip
+def test_other_reasons(written, changes, said):
+    lines = changed(**changes)
+    lines[-2]["e"] = lines[-2]["result"]["verdict"]
+    (trace,) = read_recording(written(lines)).traces
+    assert said in " ".join(why(trace))
+
+
+def test_the_table_has_the_verdict_and_the_evidence(written):
+    recording = read_recording(written(WHOLE))
+    table = dict(rows(recording, recording.traces[0]))
+    assert table["verdict"] == "oom-killed" and table["ended by"] == "SIGKILL"
+    assert table["highest usage"] == "60.0M" and table["of that, anonymous"] == "59.0M"
+    assert table["limit hits"] == "3" and table["killed"] == "pid 7 (app)"
+    assert table["high mark"] == "-" and table["command"] == "/bin/app -x"
+
+
+# ---- in the terminal ---------------------------------------------------------------------------
+
+
+def test_the_drawing(written):
+    (trace,) = read_recording(written(WHOLE)).traces
+    lines = plot(trace, Look(60, 6))
+    assert all(len(line) <= 60 for line in lines)
+    assert lines[0].rstrip().endswith("✖")
+    limit = next(line for line in lines if line.startswith("   60.0M"))
+    assert "───" in limit
+    legend = " ".join(lines[-2:])
+    assert all(part in legend for part in ("█ anonymous 59.0M", "─ limit 60.0M", "✖ OOM kill"))
+    assert "\x1b" not in "".join(lines)
+    assert "\x1b[38;5;" in "".join(plot(trace, Look(60, 6, colours=True)))
+    assert "".join(plot(trace, Look(60, 6, ascii=True))).isascii()
+
+
+@pytest.mark.parametrize("width", [1, 30, 61, 200])
+@pytest.mark.parametrize("height", [1, 3, 40])
+def test_every_size_of_it(written, width, height):
+    (trace,) = read_recording(written(WHOLE)).traces
+    lines = plot(trace, Look(width, height))
+    assert len([line for line in lines if "│" in line or "┤" in line]) == max(height, 3)
+    assert max(map(len, lines[:-1])) <= max(width, 30)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [HEADER, STARTED, sample(0.0, 5 * M)],
+        [HEADER, sample(0.0, 0)],
+        [HEADER, STARTED, {"t": 0.0, "u": 0.5}],
+        [HEADER, STARTED],
+        [HEADER, STARTED, sample(0.0, 5 * M, m="max"), sample(1e6, 5 * M)],
+        [HEADER, STARTED, sample(0.0, 5, m=1 << 50), sample(1.0, 5)],
+    ],
+)
+def test_recordings_with_little_in_them(written, lines):
+    recording = read_recording(written(lines))
+    (trace,) = recording.traces
+    assert isinstance(plot(trace, Look()), list)
+    assert rows(recording, trace) and headline(trace)
+
+
+def test_what_is_far_below_its_limit(written):
+    lines = [HEADER, STARTED, sample(0.0, 5 * M, m=1 << 40), sample(1.0, 9 * M), END]
+    (trace,) = read_recording(written(lines)).traces
+    drawn = plot(trace, Look(80, 8))
+    assert "limit 1.0T, far above" in drawn[-1]
+    assert any("5.0M" in line for line in drawn[:-1])
+
+
+# ---- the commands' complaints ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["report", "plot"])
+def test_a_command_without_a_recording(command):
+    with pytest.raises(InvalidValueError, match="no recording was given"):
+        dispatch([command])
+
+
+def test_a_report_without_matplotlib(written, monkeypatch, tmp_path):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    monkeypatch.delitem(__import__("sys").modules, "climits.observe.recordings.draw", raising=False)
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    with pytest.raises(ClimitsError, match="needs matplotlib") as caught:
+        dispatch(["report", written(WHOLE), "-o", str(tmp_path / "x.html")])
+    assert "climits[report]" in caught.value.hint
