@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from support import PATIENCE, until
+from support import IN_VM, PATIENCE, until
 from web_page import Page
 
 pytest.importorskip("starlette", reason="needs starlette")
@@ -25,6 +25,23 @@ command = "sh -c 'sleep 1000; true' secret-argument"
 [program.db]
 command = "sleep 1000"
 """
+
+
+#: What rests on the kernel; the others would take the VM ten minutes.
+OF_THE_KERNEL = {
+    "test_the_page_tells_of_the_programs_without_a_token",
+    "test_changes_come_as_they_happen",
+    "test_an_oom_kill_and_the_restart_are_seen",
+    "test_the_end_is_told_to_those_who_watch_and_waits_for_none",
+    "test_without_viewers_it_sleeps",
+    "test_the_tokens_holder_acts_from_our_own_page",
+}
+
+
+@pytest.fixture(autouse=True)
+def _little_in_the_vm(request):
+    if IN_VM and request.node.originalname not in OF_THE_KERNEL:
+        pytest.skip("a matter of HTTP, not of the kernel")
 
 
 @pytest.fixture

@@ -31,7 +31,8 @@ ONCE_A_LAYOUT = [f"--ignore-glob=tests/{glob}" for glob in (*_SUPERVISE, *_BATCH
 _ONCE_A_KERNEL = ("kernel/test_pool*", "kernel/test_seccomp*", "kernel/test_bundle*")
 ONCE_A_KERNEL = [f"--ignore-glob=tests/{glob}" for glob in _ONCE_A_KERNEL]
 #: Of the command line what is a matter of files, and the same on every kernel.
-NO_FILES = [f"--ignore-glob=tests/cli/{glob}" for glob in ("test_history*", "test_cli_batch*")]
+_FILES = ("test_history*", "test_cli_batch*", "test_report*")
+NO_FILES = [f"--ignore-glob=tests/cli/{glob}" for glob in _FILES]
 #: (kernel, mode, tests), the longest first.
 MATRIX = [
     ("6.1.", "v2", [*EVERYWHERE, "tests/cli", *NO_FILES]),
