@@ -134,6 +134,13 @@ def quoted(text: str) -> str:
     return repr(cut(text))
 
 
+def printable(text: str) -> str:
+    """The text with what a terminal would act upon, or cannot show, escaped."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def cut(text: str, most: int = 300) -> str:
     """The text, without its middle where it is longer than `most` characters."""
     return text if len(text) <= most else f"{text[: most - 40]}...{text[-37:]}"

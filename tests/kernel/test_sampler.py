@@ -388,11 +388,12 @@ def test_where_descriptors_end_the_rest_is_read_anew(groups):
         groups(f"hard/climits-{n}")
 
     def run():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
         before = descriptors()
+        most = max(map(int, os.listdir("/proc/self/fd"))) + 1 + 60 + 256
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         with Sampler() as sampler:
             assert len(sampler.scan(top.path)[0]) == 31
-            assert 0 < descriptors() - before <= 300 - 256
+            assert before < descriptors() <= most - 256
             samples = sampler.sample()
             assert len(samples) == 31
             assert samples[top.path].max == 64 * MIB
@@ -427,6 +428,35 @@ def test_none_are_left_when_others_hold_them_all(groups):
             assert sampler.sample()[group.path].current is not None
 
     in_a_child(run)
+
+
+def test_samplers_leave_the_rest_of_the_process_its_share(groups):
+    """Each sees what the others hold."""
+    paths = [groups(f"share{n}").path for n in range(20)]
+
+    def run():
+        most = max(map(int, os.listdir("/proc/self/fd"))) + 1 + 60 + 256
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        with Sampler() as one, Sampler() as other:
+            for sampler in (one, other):
+                for path in paths:
+                    sampler.add(path)
+                assert sampler.sample().keys() == set(paths)
+            assert len(os.listdir("/proc/self/fd")) <= most - 256
+
+    in_a_child(run)
+
+
+def test_tasks_below_are_counted_whether_they_are_sampled_or_not(groups, sampler, hold):
+    top, below = groups("tasks"), groups("tasks/below")
+    for group in (top, below):
+        hold(group, 1, 0)
+    sampler.add(top.path)
+    assert sampler.sample()[top.path].pids == 2
+    sampler.add(below.path)
+    samples = sampler.sample()
+    assert (samples[top.path].pids, samples[below.path].pids) == (2, 1)
+    assert sampler.sample([below.path]).keys() == {below.path}
 
 
 def test_what_may_not_be_read_is_skipped(groups):

@@ -1,6 +1,7 @@
 """What runs in a thread beside a supervisor, on a real kernel."""
 
 import os
+import resource
 import threading
 
 import pytest
@@ -8,7 +9,7 @@ from support import our_cgroups
 
 from climits.errors import ClimitsError
 from climits.supervise.beside import Beside
-from climits.supervise.config import ProgramConfig
+from climits.supervise.config import Config, ProgramConfig
 from climits.supervise.policy import Policy
 from climits.supervise.supervisor import Supervisor
 
@@ -83,16 +84,16 @@ def test_it_cannot_hold_the_end_up(hog):
     asked = threading.Event()
 
     def work(connect):
-        client, waiting = connect(), connect()
-        for event in client.events(follow=True):
-            if event["event"] == "started":
-                client.shut_down()
-                break
-        ended = next(e for e in client.events(follow=True) if e["event"] == "stopped")
+        ended, waiting = None, connect()
+        with connect() as client:
+            for event in client.events(follow=True):
+                if event["event"] == "started":
+                    with connect() as other:
+                        other.shut_down()
+                elif event["event"] == "stopped":
+                    ended = event
         asked.set()
         try:
-            waiting.status()
-            waiting.status()
             while True:
                 waiting.status()
         except ClimitsError:
@@ -103,6 +104,32 @@ def test_it_cannot_hold_the_end_up(hog):
     assert asked.is_set() and one.outcome == "web"
     with pytest.raises(ClimitsError, match="has ended"):
         one.connect()
+
+
+def test_a_reload_takes_no_descriptors_away(hog):
+    """A sampler beside it may have raised the limit, and opened as many."""
+    seen = []
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+    def work(connect):
+        with connect() as client:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+            client.reload()
+            seen.append(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+            client.shut_down()
+
+    one = Thread(work)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    s = supervisor(hog, [one], many=True)
+    config = Config(path="x", programs=[p.config for p in s.programs.values()])
+    s._reload = lambda: config
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+        s.open_files = (100, hard)
+        s.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert one.outcome is None and seen == [4096]
 
 
 def test_what_cannot_begin_lets_no_program_start(hog, tmp_path):

@@ -47,13 +47,14 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
         raise CgroupGoneError(
             "no cgroup filesystem is mounted", hint="mount -t cgroup2 cgroup2 /sys/fs/cgroup"
         )
-    directories = all_cgroups(layout)
+    closed: set[str] = set()
+    directories = all_cgroups(layout, closed)
     found = find_all(word, directories)
     if not found:
-        raise CgroupGoneError(
-            f"no container or unit here is called {quoted(word)}",
-            hint="is it running, and on this host? climits stats --all lists all cgroups",
-        )
+        hint = "is it running, and on this host? climits stats --all lists all cgroups"
+        if closed:
+            hint = f"{len(closed)} cgroups could not be looked into: try as root"
+        raise CgroupGoneError(f"no container or unit here is called {quoted(word)}", hint=hint)
     for number, each in enumerate(found):
         if values.get("json"):
             import json

@@ -10,7 +10,7 @@ import time
 from ..errors import InvalidValueError
 from ..history.entries import Entry
 from ..history.store import DEFAULT_AGE, DEFAULT_SIZE, History, parse_age
-from ..units import UNLIMITED, format_duration, format_size
+from ..units import UNLIMITED, format_duration, format_size, printable
 from .options import CGROUP, TELLING, Option
 
 TYPE_CHECKING = False
@@ -169,9 +169,7 @@ def _size(size: "int | float | None") -> str:
 
 def _command(entry: Entry) -> str:
     """The command as a shell would take it, on one line, cut where nobody reads on."""
-    text = shlex.join(entry.command)
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    text = printable(shlex.join(entry.command))
     named = entry.name and entry.name != os.path.basename(entry.command[0])
     if named and entry.source in ("batch", "supervise"):
         text = f"{entry.name}: {text}"

@@ -11,7 +11,7 @@ from ..errors import (
     CommandNotFoundError,
     InvalidValueError,
 )
-from ..units import cut
+from ..units import cut, printable
 from . import bundle
 
 TYPE_CHECKING = False
@@ -170,7 +170,7 @@ def complain(error: BaseException) -> None:
     if not isinstance(error, ClimitsError):
         error = ClimitsError(f"{type(error).__name__}: {error}", hint="this is a fault: report it")
     hint = getattr(error, "hint", None)
-    text = cut(" ".join(f"climits: {error}".split("\n")), _MAX_LINE)
+    text = cut(printable(" ".join(f"climits: {error}".split("\n"))), _MAX_LINE)
     line = f"{text}; hint: {hint}\n" if hint else f"{text}\n"
     try:
         os.write(2, line.encode(errors="backslashreplace"))

@@ -5,11 +5,9 @@ import shutil
 import sys
 import time
 
-from ..cgroup.find import find_cgroup, is_process
 from ..cgroup.layout import Layout, current
 from ..errors import CgroupGoneError, InvalidValueError
-from ..linux import proc
-from ..observe.owners import all_cgroups, find_one
+from ..observe.owners import paths_of
 from ..observe.stats import Row, Stats
 from ..observe.stats_table import lines
 from ..observe.text import printable
@@ -73,7 +71,7 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
             f"all goes without names: {words[0]}", hint="climits stats --all, or climits stats NAME"
         )
     layout = current()
-    paths = _paths(words, layout) if words else None
+    paths = paths_of(words, layout) if words else None
     with Stats(layout, paths, everything=bool(values.get("all"))) as stats:
         if values.get("watch"):
             _watch(stats, as_json=bool(values.get("json")))
@@ -90,35 +88,6 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
             sys.stdout.write("".join(f"{line}\n" for line in lines(rows, _width())))
         _tell_skipped(stats)
     return 0
-
-
-def _paths(words: list[str], layout: Layout) -> list[str]:
-    """The cgroups that words mean, in their order."""
-    known: dict[str, list[str]] = {}
-    found: dict[str, None] = {}
-    for word in words:
-        if not word:
-            raise InvalidValueError("no cgroup is named so: ''", hint="climits stats NAME")
-        if "/" in word or word.startswith("pid:") or (is_process(word) and _runs(int(word))):
-            path = _path(word)
-        else:
-            try:
-                path = _path(word)
-            except (CgroupGoneError, InvalidValueError):
-                known = known or all_cgroups(layout)
-                path = f"/{word}" if f"/{word}" in known else find_one(word, known).paths[0]
-        found[path] = None
-    return list(found)
-
-
-def _path(word: str) -> str:
-    group = find_cgroup(word)
-    group.close()
-    return group.path
-
-
-def _runs(pid: int) -> bool:
-    return proc.start_time(pid) is not None
 
 
 # ---- showing -------------------------------------------------------------------------------

@@ -171,10 +171,6 @@ def _beside(values: "dict[str, Any]", metrics: "str | None") -> "list[Beside]":
     """What is to run in threads beside it, as the options and the file say."""
     beside: list[Beside] = []
     form = values.get("log_format", "text")
-    if "record" in values:
-        from ..observe.recordings.recorder import SupervisorRecorder
-
-        beside.append(SupervisorRecorder(values["record"], warn=_warn))
     if address := values.get("metrics", metrics):
         from ..observe.metrics.collect import SupervisorMetrics
 
@@ -186,6 +182,10 @@ def _beside(values: "dict[str, Any]", metrics: "str | None") -> "list[Beside]":
             _tell_address(form, "status-page", page.url_with_token, page.warning)
 
         beside.append(StatusPage(values["web"], tell))
+    if "record" in values:  # last: an earlier recording is replaced once all else is known to work
+        from ..observe.recordings.recorder import SupervisorRecorder
+
+        beside.append(SupervisorRecorder(values["record"], warn=_warn))
     return beside
 
 
@@ -198,7 +198,8 @@ def _tell_address(form: str, event: str, url: str, warning: "str | None" = None)
     if form == "json":
         import json
 
-        _write(json.dumps({"time": round(time.time(), 6), "event": event, "url": url}))
+        told = {"time": round(time.time(), 6), "event": event, "url": url}
+        _write(json.dumps(told | ({"warning": warning} if warning else {})))
         return
     _write(f"climits: {event.replace('-', ' ')}: {url}")
     if warning:

@@ -3,10 +3,10 @@
 import os
 import sys
 
-from ..cgroup.find import find_cgroup
 from ..cgroup.layout import current
 from ..errors import CgroupGoneError, ClimitsError, InvalidValueError, UnsupportedError
 from ..linux.proc import memory_total
+from ..observe.owners import paths_of
 from ..observe.top.model import SORTS
 from ..units import parse_duration
 from .options import TELLING, Option
@@ -84,9 +84,7 @@ def _start(words: list[str]) -> str:
         )
     if not words or words[0] == "/":
         return "/"
-    group = find_cgroup(words[0])
-    group.close()
-    return group.path
+    return paths_of(words, current())[0]
 
 
 def _check_terminal() -> None:

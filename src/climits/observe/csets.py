@@ -10,6 +10,7 @@ Source: include/linux/cgroup-defs.h (struct css_set), kernel/cgroup/cgroup.c (fi
 
 from ..linux import proc
 from ..records import Record
+from ..units import printable
 
 
 class Member(Record):
@@ -131,7 +132,7 @@ def _dot(
     sets: "list[tuple[CssSet, bool]]", cgroups: dict[str, str], edges: "list[tuple[str, str]]"
 ) -> str:
     def quote(text: str) -> str:
-        return _printable(text).replace("\\", "\\\\").replace('"', '\\"')
+        return printable(text).replace("\\", "\\\\").replace('"', '\\"')
 
     lines = ["graph css_sets {", "  rankdir=LR;", "  node [shape=box];"]
     for s, stressed in sets:
@@ -150,7 +151,7 @@ def _mermaid(
         # '#' starts an entity, '<' a tag, in Mermaid's quoted labels.
         for char, entity in (("#", "#35;"), ('"', "#quot;"), ("<", "#lt;"), (">", "#gt;")):
             text = text.replace(char, entity)
-        return _printable(text)
+        return printable(text)
 
     lines = ["graph LR"]
     for s, stressed in sets:
@@ -161,7 +162,3 @@ def _mermaid(
     if any(stressed for _, stressed in sets):
         lines.append("  classDef own stroke-width:3px")
     return "\n".join(lines) + "\n"
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

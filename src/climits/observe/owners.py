@@ -4,8 +4,10 @@ import os
 
 from ..cgroup import placement
 from ..cgroup.files import Directory, walk_paths
+from ..cgroup.find import find_cgroup, is_process
 from ..cgroup.layout import Layout
 from ..errors import CgroupError, CgroupGoneError, InvalidValueError
+from ..linux import proc
 from ..units import quoted
 from .discover import Owner, owner_of, unescape
 
@@ -32,13 +34,20 @@ class Found:
         self.owner = owner_of(self.paths[0])
 
 
-def all_cgroups(layout: Layout) -> dict[str, list[str]]:
-    """Every cgroup of the machine: its directories, one a hierarchy that has it, by its path."""
+def all_cgroups(layout: Layout, closed: "set[str] | None" = None) -> dict[str, list[str]]:
+    """Every cgroup of the machine: its directories, one a hierarchy that has it, by its path.
+
+    Args:
+        layout: the hierarchies.
+        closed: gets the paths of those that may not be looked into.
+    """
     found: dict[str, list[str]] = {}
     for hierarchy in layout.hierarchies:
-        for directory, _, _ in walk_paths(hierarchy.mount_point):
+        for directory, _, error in walk_paths(hierarchy.mount_point):
             path = hierarchy.cgroup_path(directory) or "/"
             found.setdefault(path, []).append(directory)
+            if error is not None and closed is not None:
+                closed.add(path)
     return found
 
 
@@ -62,6 +71,10 @@ def find_all(word: str, paths: "Iterable[str]") -> list[Found]:
             begun.setdefault(owner.id, []).append(path)
         elif _is_in_pod(word, owner):
             begun.setdefault(owner.pod or "", []).append(path)
+    # As systemctl has it, a unit without a suffix is a service; its socket has the same name.
+    service = [key for key in exact if key.endswith(f"/{word}.service")]
+    if len(service) == 1:
+        exact = {service[0]: exact[service[0]]}
     return [Found(each) for _, each in sorted((exact or begun).items())]
 
 
@@ -81,6 +94,44 @@ def find_one(word: str, paths: "Iterable[str]") -> Found:
             hint="climits stats --all lists all cgroups; one can be given by its path too",
         )
     return found[0]
+
+
+def paths_of(words: "Iterable[str]", layout: Layout) -> list[str]:
+    """The cgroups that a person's words mean, each once, in their order.
+
+    Args:
+        words: names of cgroups, containers, pods, units and programs, pids, or paths.
+        layout: the hierarchies.
+
+    Raises:
+        InvalidValueError: an empty word, or one that means several things.
+        CgroupGoneError: there is no such thing.
+    """
+    known: dict[str, list[str]] = {}
+    found: dict[str, None] = {}
+    for word in words:
+        if not word:
+            raise InvalidValueError("no cgroup is named so: ''", hint="climits stats lists them")
+        if "/" in word or word.startswith("pid:") or (is_process(word) and _runs(int(word))):
+            path = _path(word)
+        else:
+            try:
+                path = _path(word)
+            except (CgroupGoneError, InvalidValueError):
+                known = known or all_cgroups(layout)
+                path = f"/{word}" if f"/{word}" in known else find_one(word, known).paths[0]
+        found[path] = None
+    return list(found)
+
+
+def _path(word: str) -> str:
+    group = find_cgroup(word)
+    group.close()
+    return group.path
+
+
+def _runs(pid: int) -> bool:
+    return proc.start_time(pid) is not None
 
 
 def ambiguous(word: str, found: list[Found]) -> InvalidValueError:

@@ -151,7 +151,6 @@ def read_each(held: Held) -> "Raw":
             except OSError:
                 out.append(None)
         if not any(out):
-            held.close()
             return []
     return out
 

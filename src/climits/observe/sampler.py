@@ -64,7 +64,6 @@ class Sampler:
         self._gone: set[str] = set()  # found to be so by a sample; to be told by a scan
         self._known: dict[tuple[tuple[int, tuple[str, ...]], ...], Readers] = {}
         self._counted: set[str] = set()  # those whose tasks are counted here
-        self._kept = 0  # descriptors
         self._limit: tuple[int, int] | None = None  # RLIMIT_NOFILE's soft limit: as found, as set
         self.skipped: dict[str, str] = {}
 
@@ -172,15 +171,19 @@ class Sampler:
 
     # -- sampling ----------------------------------------------------------------------------
 
-    def sample(self) -> dict[str, Sample]:
-        """Read all of them now.
+    def sample(self, paths: "Iterable[str] | None" = None) -> dict[str, Sample]:
+        """Read them now.
 
         Those that were removed are left out, and sampled no longer; the next scan tells of them.
+
+        Args:
+            paths: some of those that are sampled; all of them.
         """
         out = {}
         gone = []
         pread, now = os.pread, time.monotonic
-        for path, held in self._held.items():
+        some = self._held if paths is None else {path: self._held[path] for path in paths}
+        for path, held in some.items():
             try:
                 raw: Raw = [pread(fd, LENGTH, 0) for fd in held.fds]
             except OSError:
@@ -194,18 +197,10 @@ class Sampler:
         for path in gone:
             self._drop(path)
             self._gone.add(path)
-        if self._counted:
-            self._count_tasks(out)
+        # Those for which the kernel does not count tasks, children before their parents.
+        for path in sorted(self._counted & out.keys(), reverse=True):
+            out[path].pids = _count_tasks(path, self._held[path].parts[0], out)
         return out
-
-    def _count_tasks(self, samples: dict[str, Sample]) -> None:
-        """Count the tasks of those for which the kernel does not: there is no pids controller."""
-        for path in self._counted & samples.keys():
-            samples[path].pids = _tasks_in(self._held[path].parts[0])
-        for path in sorted(samples, reverse=True):  # children before their parents
-            above = path.rpartition("/")[0] or "/"
-            if above in self._counted and above in samples and above != path:
-                samples[above].pids = (samples[above].pids or 0) + (samples[path].pids or 0)
 
     # -- descriptors -------------------------------------------------------------------------
 
@@ -231,7 +226,6 @@ class Sampler:
         if not all(part.fds for part in parts):  # all are kept, or none
             for part in parts:
                 part.close()
-        self._kept += sum(len(part.fds) for part in parts)
         if "pids" not in sources and self._wants("pids"):
             self._counted.add(path)
         return Held(parts, inodes, self._readers(parts, sources))
@@ -276,7 +270,7 @@ class Sampler:
     ) -> "CgroupError | None":
         """Open what there is of some files; why one may not be read, or None."""
         denied = None
-        keep = len(part.fds) == len(part.files) and self._make_room(len(names))
+        keep = True
         for name in dict.fromkeys(names):
             fd = -1
             try:
@@ -285,6 +279,7 @@ class Sampler:
                     # Some can be opened and not be read: pressure where it is switched off.
                     os.pread(fd, LENGTH, 0)
                     part.fds.append(fd)
+                    keep = self._make_room(fd)
                 else:
                     directory.read(name)
                 part.files.append(name)
@@ -300,10 +295,14 @@ class Sampler:
             part.close()
         return denied
 
-    def _make_room(self, count: int) -> bool:
-        """Whether so many more descriptors may be kept; raises the limit where it can be."""
+    def _make_room(self, fd: int) -> bool:
+        """Whether a descriptor may be kept; raises the limit on them where it can be.
+
+        The kernel gives out the lowest number that is free: so a number tells how many there are,
+        whoever in this process holds them.
+        """
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = self._kept + count + _RESERVE
+        wanted = fd + 1 + _RESERVE
         if soft == resource.RLIM_INFINITY or wanted <= soft:
             return True
         more = max(2 * soft, wanted)
@@ -337,7 +336,6 @@ class Sampler:
         self._counted.discard(path)
         held = self._held.pop(path, None)
         if held is not None:
-            self._kept -= len(held.fds)
             held.close()
 
     def close(self) -> None:
@@ -363,15 +361,34 @@ class Sampler:
         self.close()
 
 
-def _tasks_in(part: Part) -> "int | None":
-    """How many a cgroup has of its own; None where it does not tell.
+def _count_tasks(path: str, part: Part, samples: dict[str, Sample]) -> "int | None":
+    """How many a cgroup and those below it have; None where it does not tell.
 
     The list is opened anew: on v1 a descriptor that is read at least once a second shows for ever
     what it showed at first.
 
+    Args:
+        path: of the cgroup.
+        part: where it is looked up.
+        samples: of this moment, those of the cgroups below counted already.
+
     Source: kernel/cgroup/cgroup-v1.c (cgroup_pidlist_start, CGROUP_PIDLIST_DESTROY_DELAY)
     """
     try:
-        return Directory(part.directory).read(part.tasks).count(b"\n")
+        directory = Directory(part.directory)
+        count = directory.read(part.tasks).count(b"\n")
+        # A link for itself, one for its name, and one for each directory in it: see walk_paths.
+        names = directory.children() if os.fstat(directory.fd).st_nlink != 2 else []
     except CgroupError:
         return None
+    for name in names:
+        sample = samples.get(f"{path.rstrip('/')}/{name}")
+        if sample is not None and sample.pids is not None:
+            count += sample.pids
+            continue
+        for below, _, _ in walk_paths(f"{part.directory}/{name}"):
+            try:
+                count += Directory(below).read(part.tasks).count(b"\n")
+            except CgroupError:
+                continue
+    return count

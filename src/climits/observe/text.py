@@ -3,6 +3,7 @@
 import textwrap
 
 from ..units import UNLIMITED, format_size
+from ..units import printable as printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,13 +75,6 @@ def size(value: "Limit | None") -> str:
 def count(value: "Limit | None") -> str:
     """A number of things: ``12``, ``max``, ``-``."""
     return "-" if value is None else "max" if value == UNLIMITED else str(int(value))
-
-
-def printable(text: str) -> str:
-    """The text with what a terminal would act upon, or cannot show, escaped."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def branch(lasts: "tuple[bool, ...]") -> str:

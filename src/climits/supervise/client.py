@@ -4,6 +4,7 @@ import json
 import socket
 
 from ..errors import ClimitsError
+from ..units import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for an answer: stopping a program may take a while, but is not waited for.
 _TIMEOUT = 30.0
+#: An answer at most, bytes: the status of some hundred thousand programs.
+_LONGEST = 32 << 20
 
 
 class Client:
@@ -78,10 +81,15 @@ class Client:
         return answer.get("result")
 
     def _next(self) -> "dict[str, Any]":
-        line = self._file.readline()
+        line = self._file.readline(_LONGEST)
         if not line:
             raise ClimitsError("the supervisor has closed the connection")
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer: Any = json.loads(line)
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise ClimitsError(f"this is not a supervisor's answer: {shown(line[:80])}")
         return answer
 
     def status(self, *programs: str) -> "list[dict[str, Any]]":
@@ -111,8 +119,11 @@ class Client:
         yield from self.request("events", follow=follow)
         if follow:
             self._socket.settimeout(None)
-            while line := self._file.readline():
-                yield json.loads(line)
+            while True:
+                try:
+                    yield self._next()
+                except ClimitsError:
+                    return  # it has ended, maybe in the middle of a line
 
     def reload(self) -> None:
         """Read the configuration again; what did not change keeps running."""

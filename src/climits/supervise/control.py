@@ -69,14 +69,20 @@ class Control:
         """A new client of it, for another thread of this process, which may call this.
 
         Raises:
-            ClimitsError: it has been closed.
+            ClimitsError: it has been closed, or no descriptor is left.
         """
         from .client import Client
 
         with self._lock:
             if self._closed:
                 raise ClimitsError("the supervisor has ended")
-            ours, theirs = socket.socketpair()
+            try:
+                ours, theirs = socket.socketpair()
+            except OSError as e:  # no descriptor is left
+                raise ClimitsError(
+                    f"cannot connect to the supervisor: {os.strerror(e.errno or 0).lower()}",
+                    errno=e.errno,
+                ) from None
             self._arrived.append(theirs)
             os.eventfd_write(self._bell, 1)
         return Client.over(ours)
@@ -199,6 +205,9 @@ class _Client:
         self._unread += data
         while b"\n" in self._unread:
             line, _, self._unread = self._unread.partition(b"\n")
+            if len(self._unsent) > MAX_UNREAD:  # it asks and does not read
+                self.close()
+                return
             self.control.answer(self, line)
             if self.connection.fileno() < 0:
                 return
@@ -230,7 +239,8 @@ class _Client:
         except OSError:
             self.close()
             return
-        if len(self._unsent) > MAX_UNREAD or (self._done and not self._unsent):
+        too_slow = self.follows and len(self._unsent) > MAX_UNREAD
+        if too_slow or (self._done and not self._unsent):
             self.close()  # it follows and does not read, or has got all
         elif self._unsent:
             wanted = WRITABLE if self._done else READABLE | WRITABLE

@@ -158,7 +158,10 @@ class Supervisor:
             if control:
                 control.close()
             for other in self._beside:  # once it cannot wait for an answer of ours
-                other.end()
+                try:
+                    other.end()
+                except (ClimitsError, OSError) as e:
+                    self.tell("error", error=str(e), hint=getattr(e, "hint", None))
             if guard:
                 guard.dismiss()
             if self._actor:
@@ -207,7 +210,7 @@ class Supervisor:
         return all(p.status in (STOPPED, EXITED, FAILED) for p in self.programs.values())
 
     def _raise_open_files(self, programs: int) -> None:
-        soft, hard = self.open_files
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # others may have raised it since
         wanted = programs * _FDS_EACH + _FDS_OURS
         if soft < wanted and soft != resource.RLIM_INFINITY:
             most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

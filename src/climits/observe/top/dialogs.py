@@ -6,6 +6,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
+from ..text import printable
 from .columns import HEADINGS
 from .model import SORTS
 
@@ -99,7 +100,7 @@ class Ask(ModalScreen["str | None"]):  # type: ignore[misc]
             yield Static(self._title, markup=False, classes="title")
             yield Static(self._prompt, markup=False)
             if self._error:
-                yield Static(f"! {self._error}", markup=False, id="error")
+                yield Static(f"! {printable(self._error)}", markup=False, id="error")
             yield Input(self._value, id="value")
             yield Static("\nEnter: go on   Esc: leave it", markup=False)
 

@@ -116,7 +116,7 @@ def facts_lines(details: "Details | None", width: int, ascii_only: bool) -> "lis
     if details is None:
         return []
     if details.error:
-        return [[(details.error, "bad")]]
+        return [[(printable(details.error), "bad")]]
     out: list[Line] = []
     for label, text in details.facts:
         style = "bad" if label == "state" and text not in (RUNNING, EMPTY) else ""
