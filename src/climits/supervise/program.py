@@ -400,11 +400,13 @@ class Program:
         self._count(result.verdict)
         if result.verdict == "oom-killed":
             self.oom_kills += result.oom_kill or 1
+        victims = (result.evidence.killed if result.evidence else None) or ()
         self.tell(
             result.verdict,
             pid=result.pid, returncode=result.returncode, signal=result.signal,
             memory_peak=result.memory_peak, memory_max=result.memory_max,
             oom_kill=result.oom_kill or None, duration=result.duration, text=summarize(result),
+            killed=[victim.as_dict() for victim in victims] or None,
         )  # fmt: skip
         if result.error:
             self.tell("failed-to-clean-up", error=result.error)
