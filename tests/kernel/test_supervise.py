@@ -33,9 +33,11 @@ def test_it_is_restarted_when_it_is_oom_killed_until_the_budget_is_used_up(super
     ]  # fmt: skip
     killed = s.events("oom-killed")[0]
     assert killed["memory_max"] == 30 * MIB and killed["oom_kill"] >= 1 and killed["signal"] == 9
-    (victim,) = killed["killed"]
-    assert (victim["pid"], victim["name"]) == (killed["pid"], "hog")
-    assert 20 * MIB < victim["anon"] <= 30 * MIB
+    # The kernel logs some ten OOM kills in five seconds, and the tests make more.
+    for event in s.events("oom-killed"):
+        for victim in event.get("killed", ()):
+            assert (victim["pid"], victim["name"]) == (event["pid"], "hog")
+            assert 20 * MIB < victim["anon"] <= 30 * MIB
 
 
 def test_it_ends_with_the_program_and_its_status(supervise, hog):

@@ -9,14 +9,14 @@ import stat
 import threading
 import urllib.error
 import urllib.request
-from itertools import combinations, pairwise
+from itertools import combinations, count, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from support import until
+from support import PATIENCE, until
 
 from climits.errors import ClimitsError, InvalidValueError, UnsupportedError
 from climits.supervise.address import address_of, listen, parse_address
@@ -30,6 +30,7 @@ from prometheus_client.openmetrics.parser import (  # noqa: E402
 from prometheus_client.parser import text_string_to_metric_families as read_plain  # noqa: E402
 
 from climits.observe.discover import owner_of  # noqa: E402
+from climits.observe.metrics import ask as asking  # noqa: E402
 from climits.observe.metrics import collect as metrics  # noqa: E402
 from climits.observe.metrics import server as metrics_server  # noqa: E402
 from climits.observe.metrics.families import (  # noqa: E402
@@ -209,6 +210,7 @@ def test_a_supervisor_knows_its_program_by_the_name_of_the_configuration():
         ("/a\nb\x1b[1m", r"/a\nb\x1b[1m"),
         ("/a\\\n", r"/a\\\n"),
         ("/\u202e", r"/\u202e"),
+        ("/\\\ud800\udcff", r"/\\\ud800\udcff"),
     ],
 )
 def test_a_label_is_what_can_be_shown(name, expected):
@@ -456,9 +458,9 @@ def serve():
     """serve(COLLECT) is the URL of a server."""
     servers = []
 
-    def start(collect):
-        listener = listen("127.0.0.1", 0, what="test")
-        servers.append(Server(listener, collect, what="a test"))
+    def start(collect, host="127.0.0.1"):
+        listener = listen("0.0.0.0" if host == "0.0.0.0" else "127.0.0.1", 0, what="test")
+        servers.append(Server(listener, collect, host=host, what="a test"))
         return f"http://{address_of(listener)}"
 
     yield start
@@ -581,7 +583,9 @@ def test_a_client_that_goes_away_says_nothing(serve, maker, capfd):
 def test_a_server_ends_while_somebody_waits_for_an_answer(maker):
     release = threading.Event()
     listener = listen("127.0.0.1", 0, what="test")
-    server = Server(listener, lambda: release.wait(60) and one(maker), what="a test")
+    server = Server(
+        listener, lambda: release.wait(60) and one(maker), host="127.0.0.1", what="a test"
+    )
     with socket.create_connection(listener.getsockname()) as connection:
         connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
         until(lambda: threading.active_count() > 2)
@@ -589,6 +593,98 @@ def test_a_server_ends_while_somebody_waits_for_an_answer(maker):
         release.set()
     with pytest.raises(OSError):
         listener.getsockname()
+
+
+@pytest.mark.parametrize(
+    ("hosts", "status"),
+    [
+        ([], 200),
+        (["127.0.0.1:9464"], 200),
+        (["localhost:8080"], 200),
+        (["[::1]"], 200),
+        (["evil.example"], 421),
+        (["localhost.evil.example:9464"], 421),
+        (["192.0.2.1"], 421),
+        ([""], 421),
+        (["127.0.0.1", "evil.example"], 421),
+        (["127.0.0.1", "127.0.0.1"], 421),
+    ],
+)
+def test_a_page_that_has_bound_its_name_to_our_address_reads_nothing(serve, maker, hosts, status):
+    url = serve(lambda: one(maker))
+    for path in ("/metrics", "/", "/other"):
+        answer = asked_as(url, path, hosts)
+        assert answer.startswith(f"HTTP/1.0 {404 if (path, status) == ('/other', 200) else status}")
+        if status == 421:
+            assert answer.endswith("\r\n\r\nclimits: the Host header names another host\n")
+
+
+def asked_as(url, path, hosts):
+    """The answer, head and all, to a request with these Host headers."""
+    with socket.create_connection(url.removeprefix("http://").split(":")) as connection:
+        heads = "".join(f"Host: {host}\r\n" for host in hosts)
+        connection.sendall(f"GET {path} HTTP/1.1\r\n{heads}\r\n".encode())
+        with connection.makefile("rb") as file:
+            return file.read().decode()
+
+
+def test_the_name_that_was_listened_on_is_ours(serve, maker):
+    url = serve(lambda: one(maker), host="metrics.example")
+    assert asked_as(url, "/metrics", ["Metrics.Example:9464"]).startswith("HTTP/1.0 200")
+    assert asked_as(url, "/metrics", ["other.example"]).startswith("HTTP/1.0 421")
+
+
+def test_elsewhere_than_on_loopback_every_name_will_do(serve, maker):
+    url = serve(lambda: one(maker), host="0.0.0.0")
+    url = url.replace("0.0.0.0", "127.0.0.1")
+    assert asked_as(url, "/metrics", ["web-1.example:9464"]).startswith("HTTP/1.0 200")
+
+
+def test_those_who_send_a_byte_now_and_then_do_not_keep_others_out(serve, maker, monkeypatch):
+    monkeypatch.setattr(metrics_server, "_PATIENCE", 0.5 * PATIENCE)
+    monkeypatch.setattr(metrics_server._Handler, "timeout", 0.5 * PATIENCE)
+    url = serve(lambda: one(maker))
+    host, port = url.removeprefix("http://").split(":")
+    slow = [socket.create_connection((host, port)) for _ in range(metrics_server._MOST)]
+    stop = threading.Event()
+
+    def drip():
+        for n in count():
+            for connection in slow:
+                try:
+                    connection.sendall(b"GET /metrics HTTP/1.0\r\nX: "[n : n + 1] or b"x")
+                except OSError:
+                    pass
+            if stop.wait(0.05):
+                return
+
+    def answers():
+        try:
+            return get(f"{url}/metrics")[0] == 200
+        except OSError:
+            return False
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        until(answers, "the slow ones have been let go")
+    finally:
+        stop.set()
+        thread.join()
+        for connection in slow:
+            connection.close()
+
+
+def test_the_answer_has_a_time_of_its_own(serve, maker, monkeypatch):
+    left, send = [], metrics_server._Handler._send
+
+    def watched(self, *args):
+        left.append(self.connection.gettimeout())
+        send(self, *args)
+
+    monkeypatch.setattr(metrics_server._Handler, "_send", watched)
+    assert get(f"{serve(lambda: one(maker))}/metrics")[0] == 200
+    assert set(left) == {metrics_server._PATIENCE}  # not what reading the request has left
 
 
 # ---- supervisors ---------------------------------------------------------------------------
@@ -630,7 +726,7 @@ def socket_at(tmp_path):
 
 
 class _NoSampler:
-    skipped = ()
+    skipped = paths = ()
 
     def scan(self):
         return [], []
@@ -638,10 +734,13 @@ class _NoSampler:
     def sample(self):
         return {}
 
+    def close(self):
+        pass
+
 
 def test_supervisors_that_do_not_answer_hold_nobody_up(monkeypatch, socket_at, tmp_path):
     monkeypatch.setattr(metrics, "Sampler", _NoSampler)
-    monkeypatch.setattr(metrics, "_PATIENCE", 0.2)
+    monkeypatch.setattr(asking, "PATIENCE", 0.2 * PATIENCE)
     good = json.dumps({"ok": True, "result": [facts(restarts=7)]}).encode() + b"\n"
     paths = {
         "good": socket_at("good", good),
@@ -659,6 +758,125 @@ def test_supervisors_that_do_not_answer_hold_nobody_up(monkeypatch, socket_at, t
     assert len([name for name, _ in found if name == "climits_supervisor_up"]) == len(paths)
     of = (("program", "web"), ("supervisor", paths["good"]))
     assert found["climits_program_restarts_total", of] == 7
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        None,
+        {"web": facts()},
+        [5],
+        [{}],
+        [facts(program=5)],
+        [facts(program=None)],
+        [facts(status=["running"])],
+        [facts(cgroup=[])],
+        [facts(restarts="1\nup 0")],
+        [facts(restarts=-1)],
+        [facts(oom_kills=True)],
+        [facts(memory_max=10**400)],
+        [facts(memory_max="9")],
+        [facts(started=float("nan"))],
+        [facts(verdicts=None)],
+        [facts(verdicts=["exited"])],
+        [facts(verdicts={"exited": "1\nup 0"})],
+        [facts(verdicts={"exited": {}})],
+        [facts(), facts(program=5)],
+    ],
+    ids=repr,
+)
+def test_a_supervisor_that_says_odd_things_is_one_that_does_not_answer(
+    monkeypatch, socket_at, result
+):
+    monkeypatch.setattr(metrics, "Sampler", _NoSampler)
+    good = socket_at("good", as_answer([facts("other", restarts=7, memory_max="max")]))
+    odd = socket_at("odd", as_answer(result))
+    text = write(metrics.MachineMetrics(sockets=[good, odd]).collect()).decode()
+    found = values(read_plain(text))
+    assert found["climits_supervisor_up", (("supervisor", odd),)] == 0
+    assert found["climits_supervisor_up", (("supervisor", good),)] == 1
+    of = (("program", "other"), ("supervisor", good))
+    assert found["climits_program_restarts_total", of] == 7
+    assert not [name for name, _ in found if not name.startswith("climits_")]
+    assert not [labels for _, labels in found if ("program", "web") in labels]
+
+
+@pytest.mark.parametrize(
+    "answer", [b"5\n", b'"ok"\n', b"{}\n", b'{"ok": 0}\n', b"[" * 100_000 + b"\n"]
+)
+def test_what_is_no_answer_at_all(socket_at, answer):
+    path = socket_at("odd", answer)
+    assert asking.ask(lambda: asking.connect(path)) is None
+
+
+def test_a_supervisor_of_very_many_programs_cannot_fill_our_memory(monkeypatch, socket_at):
+    monkeypatch.setattr(asking, "MOST_PROGRAMS", 2)
+    few, many = (socket_at(str(n), as_answer([facts(str(i)) for i in range(n)])) for n in (2, 3))
+    assert len(asking.ask(lambda: asking.connect(few))) == 2
+    assert asking.ask(lambda: asking.connect(many)) is None
+
+
+def as_answer(result):
+    return json.dumps({"ok": True, "result": result}).encode() + b"\n"
+
+
+@pytest.mark.parametrize("names", [("web", "web"), ("x" * 600, "x" * 700)])
+def test_programs_that_look_the_same_are_told_of_once(maker, names):
+    programs = [("/s", facts(name, restarts=n)) for n, name in enumerate(names)]
+    families = maker.of_programs([*programs, ("/other", facts(names[0], restarts=5))])
+    (restarts,) = [f for f in families if f.name == "climits_program_restarts"]
+    assert [sample.value for sample in restarts.samples] == [0, 5]
+
+
+def test_an_answer_that_comes_a_byte_at_a_time_is_not_waited_for(monkeypatch, tmp_path):
+    monkeypatch.setattr(asking, "PATIENCE", 0.3 * PATIENCE)
+    path, sent = str(tmp_path / "slow"), []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def drip():
+            connection, _ = listener.accept()
+            with connection:
+                try:
+                    for n in range(60):  # each in time
+                        connection.sendall(b" ")
+                        sent.append(n)
+                        stop.wait(0.05 * PATIENCE)
+                    connection.sendall(as_answer([facts()]))
+                except OSError:
+                    pass  # it was not waited for
+
+        stop = threading.Event()
+        thread = threading.Thread(target=drip)
+        thread.start()
+        answer = asking.ask(lambda: asking.connect(path))
+        stop.set()
+        thread.join()
+    assert sent and answer is None
+
+
+def test_a_supervisors_own_metrics_say_whether_it_answers(monkeypatch, socket_at):
+    monkeypatch.setattr(metrics, "Sampler", _NoSampler)
+    path = socket_at("good", as_answer([facts()]))
+    gone, urls = [False], []
+
+    def connect():
+        if gone[0]:
+            raise ClimitsError("the supervisor has ended")
+        return asking.connect(path)
+
+    page = metrics.SupervisorMetrics("127.0.0.1:0", urls.append)
+    page.begin(connect)
+    try:
+        for is_gone in (False, True):
+            gone[0] = is_gone
+            found = values(read_plain(get(urls[0])[2].decode()))
+            assert found["climits_supervisor_up", ()] == (not is_gone)
+            names = {name for name, _ in found}
+            assert ("climits_program_restarts_total" in names) is not is_gone
+    finally:
+        page.end()
 
 
 def test_prometheus_client_is_asked_for_where_it_is_missing(monkeypatch):

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 #: Seconds to wait for an answer: stopping a program may take a while, but is not waited for.
 _TIMEOUT = 30.0
-#: An answer at most, bytes: the status of some hundred thousand programs.
-_LONGEST = 32 << 20
+#: An answer at most, bytes: the status of some thirty thousand programs.
+_LONGEST = 8 << 20
 
 
 class Client:

@@ -6,38 +6,34 @@ whoever scrapes.
 """
 
 import heapq
-import socket
 import threading
 import time
 from functools import partial
 
 from ... import __version__
-from ...errors import CgroupError, ClimitsError
+from ...errors import CgroupError
 from ...supervise.address import address_of, listen, parse_address
 from ...supervise.beside import Beside
-from ...supervise.client import Client
 from ..discover import Owner, owner_of
 from ..sampler import Sampler
+from . import ask
 from .families import Labels, Maker, cgroup_labels, clean
 from .server import Server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any
 
     from prometheus_client import Metric
 
+    from ...supervise.client import Client
     from ..sampler import Sample
-
-    Facts = dict[str, Any]
+    from .ask import Facts
 
 #: Cgroups whose metrics are told unless somebody says otherwise.
 MOST_CGROUPS = 2000
 #: Usual ports: of `climits metrics`, and of a supervisor's own.
 PORT, SUPERVISOR_PORT = 9464, 9465
-#: Seconds that a supervisor has to answer.
-_PATIENCE = 2.0
 
 _CGROUPS = "climits_cgroups", "gauge", "", "Cgroups that there are."
 _LEFT_OUT = (
@@ -140,10 +136,7 @@ class MachineMetrics:
             )
         made += self._maker.of_programs(programs)
         if up:
-            answers = [
-                (Labels({"supervisor": clean(path)}), int(is_up)) for path, is_up in up.items()
-            ]
-            made.append(self._maker.family(_UP, answers))
+            made.append(_up(self._maker, up))
         return [*made, *_of_ourselves(self._maker, took)]
 
     def _ask(self) -> "tuple[dict[str, bool], list[tuple[str, Facts]]]":
@@ -151,7 +144,7 @@ class MachineMetrics:
         programs: list[tuple[str, Facts]] = []
         wanted = self._sockets if self._default is None else [self._default, *self._sockets]
         for path in dict.fromkeys(wanted):
-            facts = _ask(partial(_connect, path))
+            facts = ask.ask(partial(ask.connect, path))
             if facts is not None or path in self._sockets:
                 up[path] = facts is not None
             programs += [(clean(path), each) for each in facts or ()]
@@ -162,31 +155,13 @@ class MachineMetrics:
         self._sampler.close()
 
 
-def _connect(path: str) -> Client:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.settimeout(_PATIENCE)
-        connection.connect(path)
-        client = Client.over(connection)
-    except BaseException:
-        connection.close()
-        raise
-    # A supervisor that was stopped must not hold up what is told of the machine.
-    connection.settimeout(_PATIENCE)
-    return client
-
-
-def _ask(connect: "Callable[[], Client]") -> "list[Facts] | None":
-    """What a supervisor says of its programs; None: it does not answer."""
-    try:
-        with connect() as client:
-            return client.status()
-    except (ClimitsError, OSError, ValueError):
-        return None
-
-
 def _paths(programs: "list[tuple[str, Facts]]") -> dict[str, str]:
     return {facts["cgroup"]: facts["program"] for _, facts in programs if "cgroup" in facts}
+
+
+def _up(maker: Maker, up: "dict[str, bool]") -> "Metric":
+    answers = [(Labels({"supervisor": clean(path)}), int(is_up)) for path, is_up in up.items()]
+    return maker.family(_UP, answers)
 
 
 def _of_ourselves(maker: Maker, took: float) -> "list[Metric]":
@@ -223,11 +198,13 @@ class MetricsServer:
             ClimitsError: it cannot listen there.
         """
         own = process_metrics()
-        listener = listen(*parse_address(address, what=what, port=PORT), what=what)
+        host, port = parse_address(address, what=what, port=PORT)
+        listener = listen(host, port, what=what)
         self.address = address_of(listener)
         self._server = Server(
             listener,
             lambda: [*collector.collect(), *own()],
+            host=host,
             what="the cgroups of this machine",
         )
 
@@ -265,20 +242,22 @@ class SupervisorMetrics(Beside):
         cgroups, own = _Chosen(maker, MOST_CGROUPS), process_metrics()
 
         def collect() -> "list[Metric]":
-            programs = [("", facts) for facts in _ask(connect) or ()]
+            answer = ask.ask(connect)
+            programs = [("", facts) for facts in answer or ()]
             paths = _paths(programs)
             with self._lock:
                 start = time.perf_counter()
                 samples = self._sample(paths)
                 took = time.perf_counter() - start
                 made = list(cgroups.families(samples, paths, len(paths) - len(samples)))
-            return [*made, *maker.of_programs(programs), *_of_ourselves(maker, took), *own()]
+            made += maker.of_programs(programs)
+            made.append(_up(maker, {"": answer is not None}))
+            return [*made, *_of_ourselves(maker, took), *own()]
 
-        listener = listen(
-            *parse_address(self.address, what="metrics", port=SUPERVISOR_PORT), what="metrics"
-        )
+        host, port = parse_address(self.address, what="metrics", port=SUPERVISOR_PORT)
+        listener = listen(host, port, what="metrics")
         self.address = address_of(listener)
-        self._server = Server(listener, collect, what="the programs of a supervisor")
+        self._server = Server(listener, collect, host=host, what="the programs of a supervisor")
         self._tell(f"http://{self.address}/metrics")
 
     def _sample(self, wanted: "dict[str, str]") -> "dict[str, Sample]":

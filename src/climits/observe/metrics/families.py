@@ -108,10 +108,12 @@ def _escaped(value: str) -> str:
 def clean(value: str) -> str:
     """A name as a label: what can be shown, in UTF-8, and of a bounded length."""
     if not value.isprintable():
-        # A cgroup may have any bytes as its name.
-        value = value.replace("\\", r"\\").encode("utf-8", "surrogateescape").decode(
-            "utf-8", "backslashreplace"
-        )  # fmt: skip
+        value = value.replace("\\", r"\\")
+        try:
+            # A cgroup may have any bytes as its name.
+            value = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        except UnicodeEncodeError:
+            pass  # not from bytes: half a pair, which JSON can hold
         value = "".join(c if c.isprintable() else repr(c)[1:-1] for c in value)
     return cut(value, _LONGEST)
 
@@ -197,9 +199,13 @@ class Maker:
         Args:
             programs: (supervisor, facts of one of its programs).
         """
+        # Two samples of one name spoil a scrape.
+        found: dict[tuple[str, str], dict[str, Any]] = {}
+        for name, facts in programs:
+            found.setdefault((name, clean(facts["program"])), facts)
         rows = [
-            (Labels({"program": clean(facts["program"]), "supervisor": name}), facts)
-            for name, facts in programs
+            (Labels({"program": program, "supervisor": name}), facts)
+            for (name, program), facts in found.items()
         ]
         made = []
         for fact, about in OF_PROGRAMS.items():

@@ -11,7 +11,9 @@ from http.server import BaseHTTPRequestHandler
 
 from ... import __version__
 from ...errors import ClimitsError
+from ..hosts import Hosts
 from .text import choose_format, write
+from .timed import TimedSocket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-#: Connections at once; more are closed.  Seconds that one may say nothing.
+#: Connections at once; more are closed.  Seconds to send the whole request, or to take the answer.
 _MOST, _PATIENCE = 16, 10.0
 _PACKET = 1400  # bytes; less is not packed
 
@@ -55,6 +57,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with a page."""
+        self.connection.settimeout(_PATIENCE)  # of which reading has left something or other
+        if not self._is_for_us():
+            text = b"climits: the Host header names another host\n"
+            self._send(421, "text/plain; charset=utf-8", text)
+            return
         path = self.path.partition("?")[0]
         if path == "/metrics":
             self._metrics()
@@ -67,6 +74,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, "text/plain; charset=utf-8", b"not here: see /metrics\n")
 
     do_HEAD = do_GET
+
+    def _is_for_us(self) -> bool:
+        """Whether no page of somebody else, in a browser of this machine, may be asking.
+
+        Those who reach another address than the loopback one can ask without a browser, and
+        Prometheus may know this machine by a name that we do not.
+        """
+        given, hosts = self.headers.get_all("Host", []), self.server.hosts
+        # A browser always sends one; what checks whether a port answers often does not.
+        return not (hosts.local and given) or (len(given) == 1 and hosts.has(given[0]))
 
     def _metrics(self) -> None:
         try:
@@ -109,17 +126,22 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     Attributes:
         collect: gives the metrics.
+        hosts: what the server goes by.
         what: whose they are, for the index page.
     """
 
     daemon_threads = True
 
     def __init__(
-        self, listener: socket.socket, collect: "Callable[[], Iterable[Metric]]", what: str
+        self,
+        listener: socket.socket,
+        collect: "Callable[[], Iterable[Metric]]",
+        hosts: Hosts,
+        what: str,
     ) -> None:
         super().__init__(("", 0), _Handler, bind_and_activate=False)
         self.socket.close()
-        self.socket, self.collect, self.what = listener, collect, what
+        self.socket, self.collect, self.hosts, self.what = listener, collect, hosts, what
         self._room = threading.BoundedSemaphore(_MOST)
 
     def verify_request(self, _request: object, _client_address: object) -> bool:
@@ -129,11 +151,15 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def get_request(self) -> "tuple[socket.socket, Any]":
         """Take a connection."""
         try:
-            return super().get_request()
+            accepted, address = super().get_request()
         except OSError as e:
             if e.errno in (errno.EMFILE, errno.ENFILE):
                 time.sleep(0.1)  # it would be ready again at once
             raise
+        kind = accepted.family, accepted.type, accepted.proto
+        connection = TimedSocket(*kind, fileno=accepted.detach())
+        connection.deadline = time.monotonic() + _PATIENCE
+        return connection, address
 
     def process_request(self, request: "Any", client_address: "Any") -> None:
         """Start its thread."""
@@ -158,16 +184,23 @@ class Server:
     """A thread that listens, until it is closed."""
 
     def __init__(
-        self, listener: socket.socket, collect: "Callable[[], Iterable[Metric]]", *, what: str
+        self,
+        listener: socket.socket,
+        collect: "Callable[[], Iterable[Metric]]",
+        *,
+        host: str,
+        what: str,
     ) -> None:
         """Start it.
 
         Args:
             listener: a socket that listens; closed in the end.
             collect: gives the metrics; called from many threads.
+            host: where a person told it to listen, a name or an address.
             what: whose they are, for people.
         """
-        self._server = _Server(listener, collect, what)
+        hosts = Hosts(host, listener.getsockname()[0])
+        self._server = _Server(listener, collect, hosts, what)
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="climits-metrics", daemon=True)
         self._thread.start()

@@ -7,6 +7,7 @@ takes ten times as long as to read them.  Here the labels of a cgroup are writte
 import os
 
 from ...errors import ClimitsError
+from ..whole_file import write_whole
 from .families import Labels
 
 TYPE_CHECKING = False
@@ -60,22 +61,8 @@ def write_file(path: str, content: bytes) -> None:
     Raises:
         ClimitsError: it cannot be written; nothing is left behind, and what was there stays.
     """
-    directory, name = os.path.split(path)
-    # node_exporter reads each name that ends in .prom.
-    new = os.path.join(directory, f".{name}.{os.getpid()}.new")
     try:
-        # A file that another climits of this pid was killed over, or somebody's link: not opened.
-        fd = _create(new)
-        try:
-            with open(fd, "wb") as file:
-                os.fchmod(fd, 0o644)
-                file.write(content)
-                file.flush()
-                os.fsync(fd)
-            os.rename(new, path)
-        except BaseException:
-            os.unlink(new)
-            raise
+        write_whole(path, content, 0o644)  # node_exporter runs as another user
     except OSError as e:
         cause = os.strerror(e.errno).lower() if e.errno else str(e)
         raise ClimitsError(
@@ -84,12 +71,3 @@ def write_file(path: str, content: bytes) -> None:
             errno=e.errno,
             hint="name a file in a directory that can be written",
         ) from None
-
-
-def _create(path: str) -> int:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    try:
-        return os.open(path, flags, 0o600)
-    except FileExistsError:
-        os.unlink(path)
-        return os.open(path, flags, 0o600)

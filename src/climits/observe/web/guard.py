@@ -8,9 +8,9 @@ Origin, and that acting takes a header which no browser sends by itself.
 
 import binascii
 import hmac
-import ipaddress
 import os
-import socket
+
+from ..hosts import Hosts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,25 +35,12 @@ class Guard:
             token: a new one by default.
         """
         self.token = token or new_token()
-        address = ipaddress.ip_address(bound.partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None)
-        self.open = (mapped or address).is_loopback
-        self.wildcard = address.is_unspecified
-        self._names = {host.lower(), bound.lower()}
-        if self.open or self.wildcard:
-            self._names |= {"localhost", "127.0.0.1", "::1"}
-        if not self.open:
-            self._names.add(socket.gethostname().lower())
+        self._hosts = Hosts(host, bound)
+        self.open, self.wildcard = self._hosts.local, self._hosts.wildcard
 
     def host_is_ours(self, host: "str | None") -> bool:
-        """Whether a Host header means us; the port does not matter, which a tunnel changes.
-
-        Where every address is listened on, each address will do: only names can be bound anew.
-        """
-        name, port = _split_host(host or "")
-        if port and not port.isdigit():
-            return False
-        return name in self._names or (self.wildcard and _is_address(name))
+        """Whether a Host header means us: see Hosts."""
+        return self._hosts.has(host)
 
     def origin_is_ours(self, headers: "Mapping[str, str]") -> bool:
         """Whether a request comes from our own page, or from no page at all.
@@ -92,21 +79,3 @@ def new_token() -> str:
 
 
 _URL_SAFE = str.maketrans("+/", "-_")
-
-
-def _split_host(host: str) -> tuple[str, str]:
-    """The name in lower case and the port."""
-    if host.startswith("["):
-        name, bracket, rest = host[1:].partition("]")
-        good = bracket and (not rest or rest.startswith(":"))
-        return (name.lower(), rest[1:]) if good else ("", "")
-    name, _, port = host.partition(":")
-    return name.lower().removesuffix("."), port
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
