@@ -396,22 +396,70 @@ def test_actions_tell_what_was_done_and_why_not(fresh):
     asyncio.run(main())
 
 
-def test_a_supervisor_that_does_not_answer_leaves_the_viewer_waiting(fresh):
+def test_programs_that_came_while_nobody_watched_are_shown_however_much_has_happened_since(fresh):
+    async def main():
+        supervisor = Supervisor(web={})
+        supervisor.records = [happened(1.0)]
+        feed = Feed(supervisor)
+        await feed.refresh()
+        supervisor.programs["new"] = dict(RUNNING, program="new")
+        supervisor.records = [happened(float(i)) for i in range(50, 150)]  # `reloaded` was before
+        await feed.refresh()
+        assert list(feed.rows) == ["web", "new"]
+        await feed.refresh()
+        assert supervisor.asked == [(), (), ("web", "new")]
+
+    asyncio.run(main())
+
+
+def test_the_first_events_of_all_may_be_lost_too(fresh):
+    async def main():
+        supervisor = Supervisor(web={})
+        feed = Feed(supervisor)
+        await feed.refresh()
+        supervisor.programs["new"] = dict(RUNNING, program="new")
+        supervisor.records = [happened(float(i)) for i in range(100)]
+        await feed.refresh()
+        assert list(feed.rows) == ["web", "new"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "fault", [ClimitsError("gone"), OSError(24, "full"), ValueError("no JSON")]
+)
+def test_a_look_that_fails_is_not_the_last(fresh, fault):
     async def main():
         supervisor = Supervisor(web={})
         feed, viewer = Feed(supervisor), Viewer(private=False)
-        status, fails = supervisor.status, [True] * 3
+        status, faults = supervisor.status, [fault] * 3
 
         def flaky(*names):
-            if fails:
-                fails.pop()
-                raise ClimitsError("the supervisor does not answer")
+            if faults:
+                raise faults.pop()
             return status(*names)
 
         supervisor.status = flaky
         feed.join(viewer)
-        kind, _ = await taken(viewer, feed)
-        assert (kind, fails) == ("all", [])
+        kind, data = await taken(viewer, feed)
+        assert (kind, len(data["rows"])) == ("all", 1)
         feed.leave(viewer)
+
+    asyncio.run(main())
+
+
+def test_looking_begins_anew_where_it_has_ended(fresh):
+    async def main():
+        feed, viewer = Feed(Supervisor(web={})), Viewer(private=False)
+        feed.join(Viewer(private=False))
+        feed._task.cancel()
+        await asyncio.wait([feed._task])
+        feed.join(viewer)
+        kind, data = await taken(viewer, feed)
+        assert (kind, len(data["rows"])) == ("all", 1)
+        feed.leave(viewer)
+        assert feed._task
+        for left in list(feed.viewers):
+            feed.leave(left)
 
     asyncio.run(main())

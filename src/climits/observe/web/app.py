@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from .feed import Feed
     from .guard import Guard
 
-#: Those who watch at once.
-MOST_VIEWERS = 32
+#: Those who watch at once, and seats among them that only holders of the token get.
+MOST_VIEWERS, HOLDERS_SEATS = 32, 8
 #: The longest body of a request, bytes, and seconds that it may take.
 MOST_BODY, BODY_IN = 4 << 10, 10.0
 #: Seconds between signs of life.
 BEAT = 15.0
-#: A wrong token is answered after so many seconds, and so many may wait for that at once.
+#: A wrong token is answered after so many seconds, and so many may wait for that at once; the
+#: others are put off.  The right one never waits: wrong ones cannot lock its holder out.
 PENANCE, MOST_PENITENTS = 1.0, 4
 
 _ASSETS = {
@@ -106,15 +107,19 @@ class _Site:
 
     async def _knows(self, request: Request, *, basic: bool = False) -> "bool | Response":
         """Whether it has the token: an answer where it has tried another."""
-        if self._penitents >= MOST_PENITENTS and "authorization" in request.headers:
-            text = "too many wrong tokens at the moment: try again in some seconds"
-            return _refusal(429, text, headers={"retry-after": "5"})
         known = self._guard.knows_token(request.headers.get("authorization"), basic=basic)
         if known is not False:
+            request.state.holder = bool(known)  # its connection is kept
             return bool(known)
+        if self._penitents >= MOST_PENITENTS:
+            text = "too many wrong tokens at the moment: try again in some seconds"
+            return _refusal(429, text, headers={"retry-after": "5"})
         self._penitents += 1
         try:
-            await asyncio.sleep(PENANCE)
+            async with asyncio.timeout(PENANCE):
+                await self._feed.ended.wait()  # the end waits for nobody
+        except TimeoutError:
+            pass
         finally:
             self._penitents -= 1
         return _refusal(401, "this is not the token", hint=_TOKEN_HINT)
@@ -155,8 +160,10 @@ class _Site:
             return known
         if not (known or self._guard.open):
             return _refusal(401, "the token is needed", hint=_TOKEN_HINT)
-        if len(self._feed.viewers) >= MOST_VIEWERS:
-            return _refusal(503, f"{MOST_VIEWERS} pages are open already", hint="close one")
+        seats = MOST_VIEWERS if known else MOST_VIEWERS - HOLDERS_SEATS
+        if len(self._feed.viewers) >= seats:
+            hint = "close one" if known else "close one, or unlock actions: holders have their own"
+            return _refusal(503, f"{seats} pages are open already", hint=hint)
         return _Stream(self._feed, Viewer(private=known))
 
     # -- acting ------------------------------------------------------------------------------

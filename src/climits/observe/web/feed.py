@@ -95,7 +95,7 @@ class Feed:
         self.ended = asyncio.Event()
         self.viewers: set[Viewer] = set()
         self._lock = asyncio.Lock()
-        self._looked = 0.0
+        self._looked = float("-inf")
         self._soon = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -115,13 +115,19 @@ class Feed:
     def _ask(self, names: "list[str]") -> "tuple[list[Any], list[Any]]":
         with self._connect() as client:
             records = list(client.events())
-            if names and not any(r["event"] == "reloaded" for r in self._new(records)):
+            if names and not self._may_have_been_reloaded(records):
                 try:
                     chunks = (names[i : i + CHUNK] for i in range(0, len(names), CHUNK))
                     return [f for chunk in chunks for f in client.status(*chunk)], records
                 except ClimitsError:
                     pass  # one of them was taken out
             return client.status(), records
+
+    def _may_have_been_reloaded(self, records: "list[dict[str, Any]]") -> bool:
+        """Whether programs may have come: also if not all events since the last look are kept."""
+        if records and (not self.records or self.records[-1] not in records):
+            return True
+        return any(record["event"] == "reloaded" for record in self._new(records))
 
     def _new(self, records: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
         """Those that came after the last one that is known."""
@@ -146,7 +152,7 @@ class Feed:
     def join(self, viewer: Viewer) -> None:
         """Keep a viewer up to date from now on."""
         self.viewers.add(viewer)
-        if self._task:
+        if self._task and not self._task.done():
             viewer.ready.set()  # of the last look
         else:
             self._task = asyncio.create_task(self._run())
@@ -160,7 +166,7 @@ class Feed:
 
     def hurry(self) -> None:
         """Look at once: somebody has just done something."""
-        self._looked = 0.0
+        self._looked = float("-inf")
         self._soon.set()
 
     async def _run(self) -> None:
@@ -171,8 +177,10 @@ class Feed:
                 await self.refresh()
                 for viewer in self.viewers:
                     viewer.greet()
-            except ClimitsError:
-                pass  # it is ending, or busy: the viewers see that nothing comes
+            except Exception:
+                # It is ending, or busy, or answers nonsense: the viewers see that nothing comes,
+                # and the next look may do better.
+                pass
             took = time.monotonic() - began
             try:
                 await asyncio.wait_for(self._soon.wait(), max(INTERVAL, took / SHARE) - took)
