@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import urllib.error
 import urllib.request
 
 import pytest
@@ -86,6 +87,17 @@ def test_it_serves_on_ipv6(start):
     url = url_of(process)
     assert url.startswith("http://[::1]:")
     assert "climits_cgroups" in get(url)
+
+
+def test_a_page_of_another_name_reads_nothing(start):
+    url = url_of(start("--listen", "localhost:0"))
+    assert "climits_cgroups" in get(url)
+    strange = urllib.request.Request(url, headers={"Host": "evil.example"})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        get(strange)
+    with caught.value as answer:
+        assert answer.code == 421
+        assert answer.read() == b"climits: the Host header names another host\n"
 
 
 def test_a_port_in_use_is_told_in_one_line(start):

@@ -1,13 +1,17 @@
 """`climits report`: pages and pictures of recordings."""
 
+import html
 import json
+import os
 import re
+import xml.dom.minidom
 from html.parser import HTMLParser
 
 import pytest
 
 from climits.cli.main import dispatch
 from climits.errors import ClimitsError, InvalidValueError
+from climits.observe.text import printable
 
 pytest.importorskip("matplotlib", reason="needs matplotlib")
 M = 1 << 20
@@ -15,9 +19,9 @@ M = 1 << 20
 
 @pytest.fixture
 def recording(tmp_path):
-    def make(name="app.jsonl", samples=50, *, end=True, sizes=True):
+    def make(file="app.jsonl", samples=50, *, end=True, sizes=True, name="app"):
         lines = [{"climits": "recording", "schema": 1, "time": 1.7e9, "command": ["app", "<b>"]},
-                 {"t": 0, "e": "started", "name": "app", "cgroup": "/climits/app"}]  # fmt: skip
+                 {"t": 0, "e": "started", "name": name, "cgroup": "/climits/app"}]  # fmt: skip
         for n in range(samples):
             kinds = {"a": n * 1000, "f": 500, "s": 7, "k": 9} if sizes else {}
             lines.append({"t": n / 10, "c": n * 1000 + 600, "m": 100 * M, "u": n / 100, **kinds})
@@ -27,7 +31,7 @@ def recording(tmp_path):
             lines += [{"t": samples / 10, "e": "oom-kill", "count": 1},
                       {"t": samples / 10, "e": "oom-killed", "result": result},
                       {"t": samples / 10, "e": "end"}]  # fmt: skip
-        path = tmp_path / name
+        path = tmp_path / file
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
         return str(path)
 
@@ -139,3 +143,68 @@ def test_a_report_does_not_replace_its_recording(recording):
 def test_a_report_that_cannot_be_written(recording, tmp_path):
     with pytest.raises(ClimitsError, match="cannot write the report"):
         dispatch(["report", recording(), "-o", str(tmp_path / "no" / "x.html")])
+
+
+def test_a_link_in_the_way_is_not_written_through(recording, tmp_path):
+    path = recording()
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "out").mkdir()
+    for name in (f"x.html.{os.getpid()}.new", f".x.html.{os.getpid()}.new", "x.html"):
+        (tmp_path / "out" / name).symlink_to(victim)
+    assert dispatch(["report", path, "-o", str(tmp_path / "out" / "x.html")]) == 0
+    assert victim.read_text() == "precious"
+    out = tmp_path / "out" / "x.html"
+    assert out.read_bytes().startswith(b"<!doctype") and not out.is_symlink()
+
+
+def test_a_report_that_fails_leaves_nothing(recording, tmp_path, monkeypatch):
+    path = recording()
+    (tmp_path / "x.html").write_text("before")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ClimitsError, match="no space left"):
+        dispatch(["report", path, "-o", str(tmp_path / "x.html")])
+    assert sorted(os.listdir(tmp_path)) == ["app.jsonl", "x.html"]
+    assert (tmp_path / "x.html").read_text() == "before"
+
+
+def test_a_report_is_as_the_umask_says(recording, tmp_path):
+    path = recording()
+    old = os.umask(0o027)
+    try:
+        dispatch(["report", path, "-o", str(tmp_path / "x.html")])
+    finally:
+        os.umask(old)
+    assert (tmp_path / "x.html").stat().st_mode & 0o777 == 0o640
+
+
+ODD = ["$\\frac{$", "a\x00b\x1b[2J\x08", "_hidden", "two\nlines", "\ud800"]
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("form", ["svg", "html"])
+def test_odd_names(recording, tmp_path, capfd, name, count, form):
+    paths = [recording(f"r{n}.jsonl", 5, name=name) for n in range(count)]
+    for path in paths:  # several programs of one recording
+        with open(path, "a") as file:
+            for line in (
+                {"t": 0.5, "i": 1, "e": "started", "name": name},
+                {"t": 1, "i": 1, "c": 5},
+            ):
+                file.write(json.dumps(line) + "\n")
+    out = tmp_path / f"x.{form}"
+    assert dispatch(["report", *paths, "-o", str(out)]) == 0
+    told = capfd.readouterr()
+    assert not set("\x1b\x00\x08") & set(told.out + told.err)
+    if form == "svg":
+        xml.dom.minidom.parse(str(out))
+    else:
+        page = Page(out.read_text())
+        assert not set("\x1b\x00\x08") & set(page.text)
+        labels = re.findall("<text[^>]*>([^<]*)</text>", out.read_text())
+        assert any(printable(name) in html.unescape(label) for label in labels)

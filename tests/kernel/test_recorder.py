@@ -16,6 +16,7 @@ from climits.errors import CgroupGoneError, ClimitsError, InvalidValueError
 from climits.observe.recordings.reader import read_recording
 from climits.observe.recordings.recorder import Recorder, SupervisorRecorder
 from climits.observe.recordings.words import headline, why
+from climits.supervise.control import KEPT_EVENTS
 
 M = 1 << 20
 
@@ -282,6 +283,36 @@ memory = "64M"
     assert leaky.top("current") >= 31 * M and leaky.result.verdict == "oom-killed"
     assert still.top("anon") >= 7 * M and still.result.verdict == "stopped"
     assert headline(leaky).startswith("oom-killed")
+
+
+def test_more_programs_than_events_are_kept(path, climits, tmp_path):
+    count = KEPT_EVENTS + 20
+    config = tmp_path / "climits.toml"
+    config.write_text("".join(
+        f'[program.p{n}]\ncommand = ["sleep", "600"]\nmemory = "20M"\n' for n in range(count)
+    ))  # fmt: skip
+    command = subprocess.Popen(
+        [climits, "supervise", "-c", str(config), "--record", path, "--socket",
+         str(tmp_path / "socket"), "--no-history"], stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+    def sampled():
+        try:
+            return sum(bool(trace.times) for trace in read_recording(path).traces)
+        except ClimitsError:
+            return 0
+
+    try:
+        until(lambda: sampled() == count, "not all of them are recorded")
+    finally:
+        command.terminate()
+        _, errors = command.communicate(timeout=60 * PATIENCE)
+    recording = read_recording(path)
+    assert recording.note() is None, errors
+    assert {trace.name for trace in recording.traces} == {f"p{n}" for n in range(count)}
+    for trace in recording.traces:
+        assert kinds(trace).count("started") == 1 and trace.result.verdict == "stopped"
+        assert trace.top("current") > 0
 
 
 def test_a_supervisor_with_a_bad_path_starts_nothing(tmp_path):

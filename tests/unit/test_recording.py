@@ -4,6 +4,8 @@ import io
 import json
 import math
 import os
+import threading
+import time
 
 import pytest
 
@@ -14,6 +16,7 @@ from climits.observe.recordings import recorder
 from climits.observe.recordings.follower import FASTEST, SLOWEST, Follower
 from climits.observe.recordings.plot import Look, plot
 from climits.observe.recordings.reader import read_recording
+from climits.observe.recordings.result import result_of
 from climits.observe.recordings.words import fullest, headline, rows, why
 from climits.units import UNLIMITED
 
@@ -177,6 +180,55 @@ def test_a_gap_breaks_the_line(written):
     assert math.isnan(recording.traces[0].columns["current"][3])
 
 
+@pytest.mark.parametrize("time", [1e17, -1, math.inf])
+def test_a_time_that_no_clock_tells(written, time):
+    with pytest.raises(InvalidValueError, match="it does not begin as one"):
+        read_recording(written([{**HEADER, "time": time}, *WHOLE[1:]]))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"text": {"a": 1}}, {"cgroup": 5}, {"name": {"a": [1]}}, {"t": 1e17}, {"error": [2]},
+        {"command": []}, {"killed": [{"pid": "x", "limited_by": 3}]}, {"since": "max"},
+        {"c": "max"}, {"l": "max"}, {"m": -1}, {"signal": 9999}, {"duration": 1e17},
+        {"verdict": None},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("number", range(1, len(WHOLE)))
+def test_odd_values_do_no_harm(written, changes, number):
+    line = WHOLE[number] | changes
+    if "result" in line:
+        evidence = RESULT["evidence"] | changes
+        line |= {"result": RESULT | changes | {"evidence": evidence}}
+    recording = read_recording(written([*WHOLE[:number], line, *WHOLE[number + 1 :]]))
+    for trace in recording.traces:
+        assert isinstance(headline(trace), str) and isinstance(plot(trace, Look()), list)
+        assert all(isinstance(text, str) for text in why(trace))
+        assert all(isinstance(value, str) for _, value in rows(recording, trace))
+
+
+def test_lost_events_break_no_line(written):
+    lines = [*WHOLE[:5], {"t": 1.8, "e": "gap", "since": 1.2, "lost": "events"}, *WHOLE[5:]]
+    recording = read_recording(written(lines))
+    assert "events of the supervisor between 1.2 s and 1.8 s were lost" in recording.note()
+    assert list(recording.traces[0].times) == [0.0, 0.5, 1.0, 1.9, 2.0, 2.0]
+
+
+def test_counts_of_several_runs_are_added(written):
+    lines = [HEADER, STARTED, sample(0.1, 5, u=1.0, l=2, ps=0.5), sample(1, 5, u=3.0, l=4),
+             {**STARTED, "t": 2}, sample(2.1, 6, u=0.5, l=1, ps=0.25), sample(3, 6, u=2.5),
+             END | {"t": 3}]  # fmt: skip
+    recording = read_recording(written(lines))
+    (trace,) = recording.traces
+    assert (trace.total("cpu"), trace.total("limit_hits")) == (5.5, 5)
+    assert trace.total("swap") is None
+    table = dict(rows(recording, trace))
+    assert table["CPU time"] == "5.5s" and table["limit hits"] == "5"
+    assert table["waited for memory (some)"] == "750ms"
+    assert "into its limit 5 times" in " ".join(why(trace))
+
+
 # ---- writing -----------------------------------------------------------------------------------
 
 
@@ -277,6 +329,32 @@ def test_oom_kills_are_counted_from_the_first_look(file, clock):
     assert follower.kills == 3
 
 
+def test_oom_kills_are_counted_from_the_start(file, clock):
+    """One that came before the first sample is told too."""
+    follower = Follower(file, 0, "/x", kills_before=2)
+    for kills in (3, 3, 4):
+        follower.take(Sampled(oom_kill=kills))
+    assert [line["count"] for line in lines_of(file) if "count" in line] == [1, 1]
+    assert follower.kills == 2
+
+
+def test_an_oom_kill_that_no_sample_has_seen(file, clock):
+    """And one that came before the first sample of a cgroup that is gone at the second."""
+    result = result_of(RESULT)
+    follower = Follower(file, 0, "/x")
+    follower.take(Sampled(oom_kill=1))
+    follower.take_result(result, 1.0)
+    assert [line["count"] for line in lines_of(file) if "count" in line] == [1]
+
+
+def test_an_oom_kill_in_a_gap(file, clock):
+    follower = Follower(file, 0, "/x")
+    follower.take(Sampled(oom_kill=0))
+    file.gaps += 1
+    follower.take(Sampled(oom_kill=1))
+    assert follower.kills == 1
+
+
 def test_an_earlier_recording_is_replaced_and_nothing_else(tmp_path):
     path = str(tmp_path / "r")
     for text in (None, "", "x"):
@@ -295,6 +373,35 @@ def test_an_earlier_recording_is_replaced_and_nothing_else(tmp_path):
         file.close()
         recording_file.File(path, {"command": ["second"]}, print).close()
         assert read_recording(path).command == ["second"]
+
+
+def test_a_link_is_not_followed(tmp_path):
+    for target in ("nowhere", "earlier"):
+        link = tmp_path / f"to-{target}"
+        link.symlink_to(tmp_path / target)
+        if target == "earlier":
+            recording_file.File(str(tmp_path / target), {}, print).close()
+        with pytest.raises(InvalidValueError, match="a symbolic link, which is not followed"):
+            recording_file.File(str(link), {}, print)
+    assert not (tmp_path / "nowhere").exists()
+    assert read_recording(str(tmp_path / "earlier")).lines == 1
+
+
+def test_nobody_else_can_read_it(tmp_path):
+    old = os.umask(0)
+    try:
+        recording_file.File(str(tmp_path / "r"), {}, print).close()
+    finally:
+        os.umask(old)
+    assert (tmp_path / "r").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("text", ["{", '{"climits":"rec', '{"climits":"other"}\n'])
+def test_what_begins_like_a_recording_is_none(tmp_path, text):
+    (tmp_path / "r").write_text(text)
+    with pytest.raises(InvalidValueError, match="not a recording"):
+        recording_file.File(str(tmp_path / "r"), {}, print)
+    assert (tmp_path / "r").read_text() == text
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
@@ -341,6 +448,189 @@ def test_the_recorder_ends_twice_and_without_a_program(tmp_path):
     one.close()
     recording = read_recording(str(tmp_path / "r"))
     assert recording.finished and recording.note() is None
+
+
+# ---- a supervisor's ----------------------------------------------------------------------------
+
+
+class FakeSupervisor:
+    """One that tells each who follows what a stage says, and then lets it go.
+
+    A stage is (the events that are kept, those that come later, the facts of its programs).
+    """
+
+    def __init__(self, *stages):
+        self.stages, self.now = list(stages), None
+
+    def connect(self):
+        if self.now is None and not self.stages:
+            raise ClimitsError("the supervisor has ended")
+        return FakeClient(self)
+
+
+class FakeClient:
+    def __init__(self, supervisor):
+        self.supervisor = supervisor
+
+    def events(self, *, follow=False):
+        if not follow:
+            yield from json.loads(json.dumps(self.supervisor.now[0][-100:]))
+            return
+        self.supervisor.now = kept, later, _ = self.supervisor.stages.pop(0)
+        yield from json.loads(json.dumps(kept[-100:]))
+        yield from json.loads(json.dumps(later))
+        self.supervisor.now = None
+
+    def status(self):
+        return self.supervisor.now[2]
+
+    def close(self):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+def begin(at, name, pid):
+    return {"time": at, "event": "started", "program": name, "pid": pid,
+            "cgroup": f"/climits-none/{name}-{pid}", "memory_max": "max"}  # fmt: skip
+
+
+def running(at, name, pid):
+    return {"program": name, "status": "running", "pid": pid, "started": at,
+            "cgroup": f"/climits-none/{name}-{pid}", "memory_max": math.inf}  # fmt: skip
+
+
+@pytest.fixture
+def record(tmp_path):
+    """What is in the file after all stages, and what was warned of."""
+
+    def record(*stages):
+        warnings = []
+        one = recorder.SupervisorRecorder(str(tmp_path / "s.jsonl"), warn=warnings.append)
+        one.begin(FakeSupervisor(*stages).connect)
+        one.end()
+        return read_recording(str(tmp_path / "s.jsonl")), warnings
+
+    return record
+
+
+def test_programs_whose_start_is_no_longer_kept(record):
+    t = time.time()
+    every = [begin(t + n / 1000, f"p{n:03}", n) for n in range(250)]
+    facts = [running(t + n / 1000, f"p{n:03}", n) for n in range(251)]
+    # The event of the last came after it was asked for.
+    recording, warnings = record((every, [begin(t + 0.25, "p250", 250)], facts))
+    assert warnings == [] and recording.note() is None
+    assert {trace.name for trace in recording.traces} == {f"p{n:03}" for n in range(251)}
+    assert all([e.kind for e in trace.events] == ["started"] for trace in recording.traces)
+
+
+def test_one_who_is_let_go_comes_again(record):
+    t = time.time() - 60
+    noise = [{"time": t + 1 + n / 1000, "event": "signal", "signal": 1} for n in range(200)]
+    ended = {"program": "b", "status": "stopped", "verdict": "exited", "returncode": 3}
+    recording, warnings = record(
+        ([begin(t, "a", 1), begin(t, "b", 2)], [], [running(t, "a", 1), running(t, "b", 2)]),
+        (noise, [begin(t + 2, "d", 7)], [running(t + 1, "a", 5), ended, running(t, "c", 6)]),
+    )
+    assert len(warnings) == 1 and "events of the supervisor were lost" in warnings[0]
+    assert "were lost" in recording.note() and recording.finished
+    traces = {trace.name: trace for trace in recording.traces}
+    a, b = traces["a"], traces["b"]
+    assert [e.kind for e in a.events] == ["started", "restarted"] and a.path.endswith("a-5")
+    assert [e.kind for e in b.events] == ["started", "exited"] and b.result.returncode == 3
+    assert all([e.kind for e in traces[name].events] == ["started"] for name in "cd")
+
+
+def test_one_who_has_missed_nothing_says_nothing(record):
+    t = time.time()
+    first = [begin(t, "a", 1)]
+    later = [*first, begin(t + 1, "b", 2)]
+    facts = [running(t, "a", 1), running(t + 1, "b", 2)]
+    recording, warnings = record((first, [], facts[:1]), (later, [], facts))
+    assert warnings == [] and recording.note() is None
+    assert [[e.kind for e in trace.events] for trace in recording.traces] == [["started"]] * 2
+
+
+def test_the_end_does_not_wait_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(recorder, "_PATIENCE", 0.1)
+    hold, warnings = threading.Event(), []
+
+    class Hanging(FakeClient):
+        def events(self, *, follow=False):
+            hold.wait(60)
+            yield from ()
+
+    def connect():
+        if hold.is_set():
+            raise ClimitsError("the supervisor has ended")
+        return Hanging(None)
+
+    one = recorder.SupervisorRecorder(str(tmp_path / "r"), warn=warnings.append)
+    one.begin(connect)
+    one.end()
+    hold.set()
+    assert len(warnings) == 1 and "were lost" in read_recording(str(tmp_path / "r")).note()
+
+
+# ---- the thread that looks ---------------------------------------------------------------------
+
+
+class FakeSampler:
+    """Of cgroups that are there unless `gone` has their paths."""
+
+    def __init__(self, **_):
+        self.asked, self.gone = [], set()
+
+    def add(self, path):
+        pass
+
+    discard = add
+
+    def sample(self, paths=None):
+        self.asked.append(paths)
+        return {path: Sampled(current=5) for path in paths if path not in self.gone}
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def looker(monkeypatch):
+    monkeypatch.setattr(recorder, "Sampler", FakeSampler)
+    return recorder.Looker()
+
+
+def test_the_first_look_is_at_the_new_one_alone(looker, file, monkeypatch):
+    monkeypatch.setattr(recorder, "start_thread", lambda _: threading.Lock())
+    paths = [f"/{n}" for n in range(20)]
+    for path in paths:
+        looker.add(Follower(file, 0, path))
+    assert looker._sampler.asked == [[path] for path in paths]
+
+
+def test_what_is_gone_is_not_looked_at(looker, file):
+    looker._sampler.gone = {"/a"}
+    looker.add(Follower(file, 0, "/a"))
+    assert looker.look() == set() and looker._sampler.asked[-1] == []
+    looker.add(Follower(file, 1, "/b"))
+    assert looker.look() == {"/b"} == looker.last()
+    assert sum("/a" in paths for paths in looker._sampler.asked) == 1
+    looker.close()
+
+
+def test_where_no_thread_can_be_started(looker, file, monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(recorder._thread, "start_new_thread", refuse)
+    with pytest.raises(ClimitsError, match="no thread can be started"):
+        looker.add(Follower(file, 0, "/a"))
+    assert looker.last() == {"/a"}
 
 
 # ---- in words ----------------------------------------------------------------------------------
@@ -441,6 +731,17 @@ def test_what_is_far_below_its_limit(written):
     drawn = plot(trace, Look(80, 8))
     assert "limit 1.0T, far above" in drawn[-1]
     assert any("5.0M" in line for line in drawn[:-1])
+
+
+def test_names_do_not_reach_the_terminal_raw(written, capfd):
+    evil = "\x1b[2J\x1b]0;x\x07evil"
+    lines = [HEADER, {**STARTED, "name": evil}, *WHOLE[2:-2],
+             {"t": 2.0, "e": "exited", "text": f"done {evil}", "result": RESULT},
+             {"t": 2.0, "e": "failed-to-start", "result": RESULT | {
+                 "verdict": "failed-to-start", "oom_kill": 0, "error": evil}}]  # fmt: skip
+    assert dispatch(["plot", written(lines)]) == 0
+    out, err = capfd.readouterr()
+    assert not {"\x1b", "\x07"} & set(out + err) and out.count("\\x1b[2J") >= 2
 
 
 # ---- the commands' complaints ------------------------------------------------------------------

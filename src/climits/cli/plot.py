@@ -9,6 +9,7 @@ from ..errors import InvalidValueError
 from ..observe.recordings.plot import Look, plot
 from ..observe.recordings.report import read_runs
 from ..observe.recordings.words import headline, why
+from ..observe.text import printable
 from .options import TELLING, Option
 
 TYPE_CHECKING = False
@@ -53,15 +54,15 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
     look = _look(values)
     runs, notes = read_runs(words)
     for number, run in enumerate(runs):
-        lines = [run.name, *plot(run.trace, look)]
+        lines = [printable(run.name), *plot(run.trace, look)]
         for text in (headline(run.trace), *why(run.trace)):
-            lines += textwrap.wrap(text, look.width, subsequent_indent="  ")
+            lines += textwrap.wrap(printable(text), look.width, subsequent_indent="  ")
         if look.ascii:
             lines = [line.encode("ascii", "backslashreplace").decode() for line in lines]
         sys.stdout.write(("\n" if number else "") + "\n".join(lines) + "\n")
     sys.stdout.flush()
     for note in notes:
-        os.write(2, f"climits: {note}\n".encode(errors="backslashreplace"))
+        os.write(2, f"climits: {printable(note)}\n".encode(errors="backslashreplace"))
     return 0
 
 

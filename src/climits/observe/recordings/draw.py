@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from ...units import format_size
+from ..text import printable
 from .series import Series
 from .words import KINDS, headline
 
@@ -64,6 +65,8 @@ class Theme:
 
 
 LIGHT = Theme("#1b1f24", "#ffffff", "#d8dde3")
+#: Names of programs are no formulas.
+_PLAIN = {"text.parse_math": False}
 
 
 def draw_run(trace: "Trace", theme: Theme = LIGHT, *, titled: bool = True) -> Figure:
@@ -118,7 +121,8 @@ def draw_comparison(traces: "list[Trace]", names: list[str], theme: Theme = LIGH
         dash = _DASHES[number // len(_RUNS) % len(_DASHES)]
         x, usage = series.times / unit[1], series.figures["current"] / size[1]
         (line,) = ax.plot(x, usage, dash, color=colour, lw=1.8, marker=_dot(series), ms=4)
-        line.set_label(names[number])
+        # Labels that begin with an underscore are left out.
+        line.set_label(f" {printable(names[number])}")
         legend.append(line)
         limit = series.figures["max"]
         if series.top("max") and series.top("max") < top * _OFF:
@@ -307,12 +311,13 @@ def _time_axis(ax: "Axes", span: float, unit: tuple[str, float]) -> None:
 
 def _head(figure: Figure, legend: "list[Any]", theme: Theme, title: str, text: str) -> None:
     """The title, and the legend below it: beside the data, and never on it."""
-    lines = textwrap.wrap(text, 100)[:3]
-    figure.legend(
-        handles=legend, loc="outside upper left", ncols=4, frameon=False, alignment="left",
-        title="\n".join([title, *lines]) if title else None, title_fontsize=11,
-        labelcolor=theme.ink, fontsize=9, borderaxespad=0.2, columnspacing=1.6,
-    ).get_title().set_color(theme.ink)  # fmt: skip
+    lines = textwrap.wrap(printable(text), 100)[:3]
+    with rc_context(_PLAIN):
+        figure.legend(
+            handles=legend, loc="outside upper left", ncols=4, frameon=False, alignment="left",
+            title="\n".join([printable(title), *lines]) if title else None, title_fontsize=11,
+            labelcolor=theme.ink, fontsize=9, borderaxespad=0.2, columnspacing=1.6,
+        ).get_title().set_color(theme.ink)  # fmt: skip
 
 
 def to_svg(figure: Figure, *, salt: str, as_text: bool) -> str:

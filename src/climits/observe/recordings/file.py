@@ -4,6 +4,7 @@ Whatever becomes of us, what was written can be read.  See docs/recordings.md fo
 """
 
 import _thread
+import errno
 import fcntl
 import os
 import stat
@@ -74,6 +75,8 @@ class File:
     def write(self, line: str) -> None:
         """Write one line, if that can be done: the programs are worth more."""
         with self._lock:
+            if self._fd < 0:  # a thread that did not end in time
+                return
             if self._failed_at is not None:
                 gap = f'{{"t":{self.now():.3f},"e":"gap","since":{self._failed_at:.3f}}}\n'
                 if not self._append(gap):
@@ -114,15 +117,20 @@ class File:
 
     def close(self) -> None:
         """Let it go; may be called again."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            os.close(fd)
+        with self._lock:
+            if self._fd >= 0:
+                fd, self._fd = self._fd, -1
+                os.close(fd)
 
 
 def _open(path: str) -> int:
+    # Command lines may hold secrets, and what a link points to is not ours to make or to empty.
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o666)
+        fd = os.open(path, flags, 0o600)
     except OSError as e:
+        if e.errno == errno.ELOOP and os.path.islink(path):
+            raise _refused(path, "a symbolic link, which is not followed") from None
         raise _cannot_write(path, e) from None
     try:
         _check(path, fd)
@@ -145,12 +153,16 @@ def _check(path: str, fd: int) -> None:
         what = "not a plain file"
     elif not _is_free(fd):
         what = "another climits records into it"
-    elif not BEGINNING.startswith(os.pread(fd, len(BEGINNING), 0)):
+    elif os.pread(fd, len(BEGINNING), 0) not in (b"", BEGINNING):
         what = "there is a file that is not a recording"
     if what:
-        raise InvalidValueError(
-            f"record: {path}: {what}", path=path, hint="name a new file, or an earlier recording"
-        )
+        raise _refused(path, what)
+
+
+def _refused(path: str, what: str) -> InvalidValueError:
+    return InvalidValueError(
+        f"record: {path}: {what}", path=path, hint="name a new file, or an earlier recording"
+    )
 
 
 def _is_free(fd: int) -> bool:

@@ -30,9 +30,18 @@ class Follower:
         path: of the cgroup.
         interval: seconds until it should be looked at again.
         kills: processes that were OOM-killed since it was followed.
+        gone: it was found to be removed.
     """
 
-    def __init__(self, file: File, number: int, path: str, group: "Cgroup | None" = None) -> None:
+    def __init__(
+        self,
+        file: File,
+        number: int,
+        path: str,
+        group: "Cgroup | None" = None,
+        *,
+        kills_before: "int | None" = None,
+    ) -> None:
         """Nothing is known of it yet.
 
         Args:
@@ -40,6 +49,8 @@ class Follower:
             number: of the program in the file; the first is 0.
             path: of the cgroup.
             group: the same, to tell when its processes are stopped; closed with the follower.
+            kills_before: its count of OOM kills when what is recorded began; that of the first
+                sample.
         """
         self.path, self._file, self._group = path, file, group
         self._freezer = group.freezer if group else None
@@ -49,7 +60,8 @@ class Follower:
         self._unwritten: float | None = None
         self._state = ""
         self._gaps = file.gaps
-        self.interval, self.kills = FASTEST, 0
+        self._counted = kills_before  # by the kernel, so far
+        self.interval, self.kills, self.gone = FASTEST, 0, False
 
     def tell(self, kind: str, at: float, rest: str = "") -> None:
         """Write what happened; `rest` is what else its line has, as JSON."""
@@ -61,9 +73,10 @@ class Follower:
         if self._gaps != self._file.gaps:
             self._gaps = self._file.gaps
             self._known.clear()
-        killed = (sample.oom_kill or 0) - self._known.get("o", sample.oom_kill or 0)
+        counted_before, self._counted = self._counted, sample.oom_kill
+        killed = 0 if counted_before is None else (sample.oom_kill or 0) - counted_before
         if killed > 0:
-            self.tell_kills(int(killed), now)
+            self.tell_kills(killed, now)
             if (sample.peak or 0) > self._known.get("p", 0):
                 # The moment of the kill, since when memory has been given back.
                 self._write(now, self._news({"c": sample.peak})[0])
@@ -168,7 +181,7 @@ class Follower:
         victims = evidence.killed or []
         alone = victims[0] if len(victims) == 1 else None
         self.take_end(
-            at, (result.oom_kill or 0) - int(self._known.get("o", 0)), usage.peak,
+            at, (result.oom_kill or 0) - self.kills, usage.peak,
             {"a": alone.anon, "s": alone.shmem} if alone else {},
         )  # fmt: skip
         text, _ = self._news({

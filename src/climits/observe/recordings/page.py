@@ -6,6 +6,7 @@ reader's light or dark mode.
 
 from html import escape
 
+from ..text import printable
 from .draw import Theme, draw_comparison, draw_run, to_svg
 from .words import headline, rows, why
 
@@ -65,8 +66,8 @@ def page(runs: "list[Run]", notes: list[str], version: str) -> str:
     """
     several = len(runs) > 1
     title = f"{len(runs)} runs compared" if several else runs[0].name
-    body = [f"<h1>{escape(title)}</h1>"]
-    body += [f'<p class="note">{escape(note)}</p>' for note in notes]
+    body = [f"<h1>{_text(title)}</h1>"]
+    body += [f'<p class="note">{_text(note)}</p>' for note in notes]
     if several:
         body += _comparison(runs)
     for number, run in enumerate(runs):
@@ -74,9 +75,9 @@ def page(runs: "list[Run]", notes: list[str], version: str) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)} - climits report</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<title>{_text(title)} - climits report</title>\n<style>{_STYLE}</style>\n</head>\n"
         "<body>\n<main>\n" + "\n".join(body) + "\n</main>\n"
-        f"<footer>Made by climits {escape(version)}. Sizes are powers of 1024; the highest usage "
+        f"<footer>Made by climits {_text(version)}. Sizes are powers of 1024; the highest usage "
         "counts the page cache too.</footer>\n</body>\n</html>\n"
     )
 
@@ -85,11 +86,11 @@ def _comparison(runs: "list[Run]") -> list[str]:
     figure = draw_comparison([run.trace for run in runs], [run.name for run in runs], _THEME)
     verdicts = "; ".join(f"{run.name}: {headline(run.trace)}" for run in runs)
     tables = [dict(rows(run.recording, run.trace)) for run in runs]
-    head = "".join(f'<th scope="col">{escape(run.name)}</th>' for run in runs)
+    head = "".join(f'<th scope="col">{_text(run.name)}</th>' for run in runs)
     lines = []
     for what in tables[0]:
-        cells = "".join(f"<td>{escape(table[what])}</td>" for table in tables)
-        lines.append(f'<tr><th scope="row">{escape(what)}</th>{cells}</tr>')
+        cells = "".join(f"<td>{_text(table[what])}</td>" for table in tables)
+        lines.append(f'<tr><th scope="row">{_text(what)}</th>{cells}</tr>')
     return [
         _figure(figure, "all", f"Memory in use over time. {verdicts}"),
         '<div class="wide"><table>\n<thead><tr><td></td>' + head + "</tr></thead>\n<tbody>",
@@ -105,19 +106,19 @@ def _run(run: "Run", number: int, several: bool) -> list[str]:
         trace.result.verdict != "exited" or trace.result.returncode not in (0, None)
     )
     mood = "bad" if bad else "good"
-    out = [f"<h2>{escape(run.name)}</h2>"] if several else []
+    out = [f"<h2>{_text(run.name)}</h2>"] if several else []
     text = headline(trace)
-    out.append(f'<p class="verdict {mood}">{escape(text)}</p>')
+    out.append(f'<p class="verdict {mood}">{_text(text)}</p>')
     reasons = why(trace)
     if reasons:
-        lines = "".join(f"<p>{escape(reason)}</p>" for reason in reasons)
+        lines = "".join(f"<p>{_text(reason)}</p>" for reason in reasons)
         out.append(f'<div class="why{"" if bad else " fine"}">{lines}</div>')
     alt = f"Memory of {run.name} over time, by kind, with its limits. {text}. {' '.join(reasons)}"
     if trace.times:
         out.append(_figure(draw_run(trace, _THEME, titled=False), f"run{number}", alt))
     if not several:
         lines = "\n".join(
-            f'<tr><th scope="row">{escape(what)}</th><td>{escape(value)}</td></tr>'
+            f'<tr><th scope="row">{_text(what)}</th><td>{_text(value)}</td></tr>'
             for what, value in rows(run.recording, trace)
         )
         out.append(f"<h3>Verdict and evidence</h3>\n<table><tbody>\n{lines}\n</tbody></table>")
@@ -131,5 +132,10 @@ def _figure(figure: "Figure", salt: str, alt: str) -> str:
         svg = svg.replace(colour, variable)
     svg = svg.replace(_FONTS, "system-ui").replace(' id="', f' id="{salt}-')
     svg = svg.replace('"#', f'"#{salt}-').replace("url(#", f"url(#{salt}-")
-    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1)
+    svg = svg.replace("<svg", f'<svg role="img" aria-label="{_text(alt)}"', 1)
     return f"<figure>{svg}</figure>"
+
+
+def _text(text: str) -> str:
+    """It, for a page: what is no letter or sign is shown as Python writes it."""
+    return escape(printable(text))

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 NAN = math.nan
 #: No line that we write comes near it, bytes.
 _LONGEST = 1 << 24
+#: The year 5138, seconds since the epoch: no clock tells that.
+_LATEST_BEGIN = 1e11
+#: Keys of what may be unlimited.
+_LIMITS = ("m", "h", "x")
 #: Verdicts, as a supervisor tells them.
 ENDS = ("exited", "signaled", "oom-killed", "timed-out", "stopped", "failed-to-start")
 
@@ -87,6 +91,18 @@ class Trace:
     def top(self, name: str) -> "float | None":
         """The highest value of a column; None where there is none."""
         return max((v for v in self.columns[name] if not math.isnan(v)), default=None)
+
+    def total(self, name: str) -> "float | None":
+        """How far a count has risen, over all runs: each may begin anew; None where there is none.
+
+        What it had come to before the first sample counts too.
+        """
+        sum_, before = None, 0.0
+        for value in self.columns[name]:
+            if not math.isnan(value):
+                sum_ = (sum_ or 0.0) + (value - before if value >= before else value)
+                before = value
+        return sum_
 
     def count(self, kind: str) -> int:
         """How often something happened; of OOM kills, how many processes died."""
@@ -191,8 +207,8 @@ def _begin(path: str, file: "BinaryIO") -> Recording:
         header = json.loads(line)
         good = isinstance(header, dict) and header["climits"] == FORMAT
         schema = int(header["schema"]) if good else 0
-        good = good and is_number(header["time"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        good = good and is_number(header["time"]) and 0 <= header["time"] < _LATEST_BEGIN
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         good = False
     if not good:
         cut_off = line.startswith(BEGINNING) and not line.endswith(b"\n")
@@ -250,7 +266,7 @@ def _take(recording: Recording, time: float, fields: "dict[str, Any]") -> None:
     if not isinstance(number, int):
         raise TypeError
     if kind is None:
-        changes = {FIELDS[k]: _figure(v) for k, v in fields.items() if k in FIELDS}
+        changes = {FIELDS[k]: _figure(v, k) for k, v in fields.items() if k in FIELDS}
         recording.trace(number).add(time, changes)
         return
     if not is_number(fields.get("count", 1)):
@@ -259,9 +275,11 @@ def _take(recording: Recording, time: float, fields: "dict[str, Any]") -> None:
     if kind == "end":
         recording.finished = True
     elif kind == "gap":
-        recording.problem = recording.problem or _gap(fields["since"], time)
-        for trace in recording.traces:
-            trace.interrupt(_figure(fields["since"]))
+        since = _figure(fields["since"], "since")
+        recording.problem = recording.problem or _gap(since, time, fields.get("lost"))
+        if fields.get("lost") != "events":
+            for trace in recording.traces:
+                trace.interrupt(since)
     elif number < 0:
         recording.events.append(event)
     else:
@@ -272,7 +290,9 @@ def _take(recording: Recording, time: float, fields: "dict[str, Any]") -> None:
         _follow(trace, event)
 
 
-def _gap(since: float, until: float) -> str:
+def _gap(since: float, until: float, lost: object) -> str:
+    if lost == "events":
+        return f"events of the supervisor between {since:.1f} s and {until:.1f} s were lost"
     return f"nothing could be written from {since:.1f} s to {until:.1f} s"
 
 
@@ -280,22 +300,25 @@ def _follow(trace: Trace, event: Event) -> None:
     """What an event says about the trace itself."""
     if event.kind in ("started", "restarted"):
         trace.interrupt(event.time)
-        trace.path = event.fields.get("cgroup", trace.path)
+        trace.path = _text(event.fields.get("cgroup")) or trace.path
         trace.name = str(event.fields.get("name", trace.name))
     elif event.kind == "removed":
         trace.interrupt(event.time)
         trace.text = "the cgroup was removed"
     elif event.kind in ENDS:
         trace.interrupt(event.time)
-        trace.text = event.fields.get("text") or event.fields.get("error")
+        trace.text = _text(event.fields.get("text")) or _text(event.fields.get("error"))
         # Of failed-to-start a supervisor tells why, and no more.
-        trace.result = result_of(
-            event.fields.get("result") or event.fields | {"verdict": event.kind}
-        )
+        known = event.fields.get("result") or event.fields
+        trace.result = result_of({**known, "verdict": event.kind})
 
 
-def _figure(value: object) -> float:
-    if value == "max":
+def _text(value: object) -> "str | None":
+    return value if isinstance(value, str) else None
+
+
+def _figure(value: object, key: str) -> float:
+    if value == "max" and key in _LIMITS:
         return UNLIMITED
     if not is_number(value):
         raise ValueError

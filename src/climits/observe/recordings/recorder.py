@@ -7,6 +7,7 @@ usage moves, and ever later while it does not, up to half a second: see follower
 import _signal  # `signal` wraps it in enums, at 2.5 ms
 import _thread
 import os
+import time
 
 from ...cgroup.group import Cgroup
 from ...errors import ClimitsError
@@ -14,7 +15,7 @@ from ...supervise.beside import Beside
 from ...units import UNLIMITED
 from ..sampler import Sampler
 from .file import FIELDS, File
-from .follower import FASTEST, SLOWEST, Follower
+from .follower import FASTEST, Follower
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 
 #: Looks a second at all programs of a supervisor together.
 _MOST_LOOKS = 200
+#: Seconds that an event may be told later than the lines around it: a reader takes a recording for
+#: damaged where time goes back by a second.
+_LATEST = 0.5
+#: Seconds before one who was let go comes again, and until a thread that does not end is left.
+_PAUSE, _PATIENCE = 0.1, 5.0
 
 
 class Looker:
@@ -52,7 +58,7 @@ class Looker:
             self._sampler.discard(follower.path)  # one that was removed, and is made anew
             self._sampler.add(follower.path)
             self._followers[follower.path] = follower
-        self.look()
+            self._look([follower.path])
         if self._done is None:
             self._done = start_thread(self._run)
         elif self._wake.locked():
@@ -67,18 +73,35 @@ class Looker:
     def look(self) -> "set[str]":
         """Sample all of them now; the paths of those that are still there."""
         with self._lock:
-            samples = self._sampler.sample()
-            for path, sample in samples.items():
-                self._followers[path].take(sample)
+            return self._look([path for path, f in self._followers.items() if not f.gone])
+
+    def _look(self, paths: list[str]) -> "set[str]":
+        samples = self._sampler.sample(paths)
+        for path in paths:
+            if path in samples:
+                self._followers[path].take(samples[path])
+            else:
+                self._followers[path].gone = True
         return set(samples)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any is followed."""
+        return bool(self._followers)
+
+    def follows(self, path: str) -> bool:
+        """Whether it is followed."""
+        return path in self._followers
 
     def _run(self) -> None:
         while not self._ending:
             # Programs that are many are looked at less often, so that it costs no more.
             fastest = max(FASTEST, len(self._followers) / _MOST_LOOKS)
             with self._lock:
-                wanted = [f.interval for f in self._followers.values()]
-            if not self._wake.acquire(True, max(min(wanted, default=SLOWEST), fastest)):
+                wanted = [f.interval for f in self._followers.values() if not f.gone]
+            if not wanted:
+                self._wake.acquire()
+            elif not self._wake.acquire(True, max(min(wanted), fastest)):
                 self.look()
 
     def last(self) -> "set[str]":
@@ -87,19 +110,26 @@ class Looker:
             self._ending = True
             if self._wake.locked():
                 self._wake.release()
-            self._done.acquire()
+            if not self._done.acquire(True, _PATIENCE):
+                return set()  # it hangs in a disk or in the kernel, and so would we
             self._done = None
         return self.look()
 
     def close(self) -> None:
         """Give the descriptors back."""
+        if self._done is not None:
+            return  # it still reads them
         for follower in self._followers.values():
             follower.close()
         self._sampler.close()
 
 
 def start_thread(function: "Callable[[], None]") -> "_thread.LockType":
-    """Start a thread; the lock that is returned can be taken once it has ended."""
+    """Start a thread; the lock that is returned can be taken once it has ended.
+
+    Raises:
+        ClimitsError: there may be no more threads.
+    """
     done = _thread.allocate_lock()
     done.acquire()
 
@@ -114,6 +144,10 @@ def start_thread(function: "Callable[[], None]") -> "_thread.LockType":
     old = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
     try:
         _thread.start_new_thread(run, ())
+    except RuntimeError as e:
+        raise ClimitsError(
+            f"no thread can be started: {e}", hint="raise the limit on tasks (pids.max, ulimit -u)"
+        ) from None
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, old)
     return done
@@ -158,6 +192,7 @@ class Recorder:
     def follow(self, what: "Process | Cgroup") -> None:
         """Record a program that was just started, or any cgroup, until `close`."""
         facts: dict[str, Any] = {}
+        before = None
         if isinstance(what, Cgroup):
             path, self._t0 = what.path, self._file.now()
             facts["name"] = what.name or "/"
@@ -165,10 +200,11 @@ class Recorder:
             self._process, path = what, what.cgroup.path
             self._t0 = self._file.moment(what.started)
             facts |= {"name": os.path.basename(os.fsdecode(what.args[0])), "pid": what.pid}
+            before = (what.before.oom_kill if what.before else 0) or 0
         self.event("started", at=self._t0, cgroup=path, **facts)
         try:
             # One of our own: the program's is given back when it has ended.
-            self._follower = Follower(self._file, 0, path, Cgroup.open(path))
+            self._follower = Follower(self._file, 0, path, Cgroup.open(path), kills_before=before)
             self._looker.add(self._follower)
         except ClimitsError as e:
             self._warn(f"recording: {e}")
@@ -203,6 +239,8 @@ class Recorder:
         there = self._looker.last()
         if result is not None:
             at = self._t0 + (result.duration or 0.0)
+            if there:  # samples were written after it
+                at = max(at, self._file.now() - _LATEST)
             if self._follower is not None and self._follower.path not in there:
                 self._follower.take_result(result, at)
             values = result.replace(stdout=None, stderr=None).as_dict()
@@ -235,46 +273,131 @@ class SupervisorRecorder(Beside):
         """
         self._path, self._warn = path, warn or _ignore
         self._file: File | None = None
-        self._client: Client | None = None
         self._looker = Looker()
         self._numbers: dict[str, int] = {}
-        self._paths: dict[str, str] = {}
+        self._runs: dict[str, tuple[int, str]] = {}  # of what runs: pid and cgroup
+        self._last: dict[str, Any] | None = None  # the event that was heard last
+        self._lost = False  # any event
         self._done: _thread.LockType | None = None
 
     def begin(self, connect: "Callable[[], Client]") -> None:
         """See Beside."""
         self._file = File(self._path, {}, self._warn)
-        self._client = connect()
-        self._done = start_thread(self._listen)
+        client = connect()
+        self._done = start_thread(lambda: self._listen(client, connect))
 
-    def _listen(self) -> None:
-        assert self._client is not None
-        try:
-            for record in self._client.events(follow=True):
-                self._take(record)
-        except (ClimitsError, OSError, ValueError):
-            pass  # the supervisor has ended, or thinks that we have
-
-    def _take(self, record: "dict[str, Any]") -> None:
-        """Write an event of the supervisor's, and follow the program that it is about."""
-        assert self._file is not None
-        event, name = record.pop("event"), record.pop("program", None)
-        at = self._file.moment(record.pop("time"))
-        number = self._number(name)
-        if event == "started":
-            self._paths[name], record["name"] = record["cgroup"], name
-        elif "duration" in record and name in self._paths:  # it has ended
-            follower = self._looker.take_out(self._paths.pop(name))
-            if follower is not None:
-                kills = (record.get("oom_kill") or 0) - follower.kills
-                follower.take_end(at, kills, record.get("memory_peak"))
-        self._file.write(_event(at, event, {"i": number, **record} if number else record))
-        if event == "started":
+    def _listen(self, client: "Client", connect: "Callable[[], Client]") -> None:
+        """Hear what happens until the supervisor ends; one who is let go before comes again."""
+        while True:
             try:
-                self._looker.add(Follower(self._file, number, record["cgroup"]))
+                self._hear(client, connect)
+            except (ClimitsError, OSError, ValueError):
+                pass  # the next will tell why
+            finally:
+                client.close()
+            try:
+                client = connect()
             except ClimitsError as e:
-                if not isinstance(e, FileNotFoundError):  # it has ended already
-                    self._warn(f"recording: {e}")
+                if e.errno is not None:  # no descriptor is left, for one
+                    self._tell_loss()
+                return
+            time.sleep(_PAUSE)
+
+    def _hear(self, client: "Client", connect: "Callable[[], Client]") -> None:
+        records = client.events(follow=True)
+        # Only the last are kept for one who comes later: what else runs is asked for once nothing
+        # is missed any more, which the first record tells.
+        for first in records:
+            with connect() as other:
+                last, programs = list(other.events())[-1], other.status()
+            early = [first]
+            while early[-1] != last:
+                early.append(next(records))
+            self._catch_up(early, programs)
+            break
+        for record in records:
+            self._take(record)
+
+    def _catch_up(self, early: "list[dict[str, Any]]", programs: "list[dict[str, Any]]") -> None:
+        """Take the first events, and what had happened before them.
+
+        Args:
+            early: events up to the last that was kept.
+            programs: what the supervisor told of its programs after that.
+        """
+        assert self._file is not None
+        again = self._last is not None
+        if self._last in early:
+            del early[: early.index(self._last) + 1]
+        elif again:
+            self._tell_loss()
+        before, after = [], []
+        started = {record.get("pid") for record in early if record["event"] == "started"}
+        for facts in programs:
+            known = self._runs.get(facts["program"])
+            if "cgroup" in facts and facts["pid"] not in started:
+                if known is None or known[0] != facts["pid"]:
+                    before.append(_started(facts))
+            elif again and known is not None and "verdict" in facts:
+                after.append(_ended(facts, known[0]))
+        before.sort(key=lambda record: float(record["time"]))
+        # Nothing is looked at before all of it is written: samples would be ahead of events.
+        for record in before + early + after:
+            self._take(record, later=True)
+        for name, (_, path) in self._runs.items():
+            self._follow(name, path)
+
+    def _tell_loss(self) -> None:
+        assert self._file is not None
+        since = self._file.moment(self._last["time"]) if self._last else 0.0
+        now = self._file.now()
+        lost = {"since": round(min(since, now), 3), "lost": "events"}
+        self._file.write(_event(now, "gap", lost))
+        if not self._lost:
+            self._lost = True
+            self._warn(f"recording: {self._path}: events of the supervisor were lost")
+
+    def _take(self, heard: "dict[str, Any]", *, later: bool = False) -> None:
+        """Write an event of the supervisor's, and follow the program that it is about.
+
+        Args:
+            heard: the event.
+            later: somebody else sees to it that what was started is followed.
+        """
+        assert self._file is not None
+        self._last, record = heard, dict(heard)
+        event, name = record.pop("event"), record.pop("program", None)
+        now = self._file.now()
+        at = min(self._file.moment(record.pop("time")), now)  # the clock may have been set back
+        if self._looker.busy or self._lost:  # what is written already may be later
+            at = max(at, now - _LATEST)
+        number, known = self._number(name), self._runs.get(name)
+        if event == "started":
+            if known is not None and known[0] == record["pid"]:
+                return  # it was asked for before its event came
+            if known is not None:  # how it ended was not heard
+                self._forget(name)
+            self._runs[name], record["name"] = (record["pid"], record["cgroup"]), name
+        elif "duration" in record and known is not None and known[0] == record.get("pid", known[0]):
+            follower = self._forget(name) or Follower(self._file, number, known[1])
+            kills = (record.get("oom_kill") or 0) - follower.kills
+            follower.take_end(at, kills, record.get("memory_peak"))
+        self._file.write(_event(at, event, {"i": number, **record} if number else record))
+        if event == "started" and not later:
+            self._follow(name, record["cgroup"])
+
+    def _follow(self, name: str, path: str) -> None:
+        assert self._file is not None
+        if self._looker.follows(path):
+            return
+        try:
+            self._looker.add(Follower(self._file, self._number(name), path))
+        except ClimitsError as e:
+            if not isinstance(e, FileNotFoundError):  # it has ended already
+                self._warn(f"recording: {e}")
+
+    def _forget(self, name: str) -> "Follower | None":
+        return self._looker.take_out(self._runs.pop(name)[1])
 
     def _number(self, name: "str | None") -> int:
         if name is None:
@@ -283,16 +406,27 @@ class SupervisorRecorder(Beside):
 
     def end(self) -> None:
         """See Beside."""
-        if self._done is not None:
-            self._done.acquire()
-            self._done = None
-        if self._client is not None:
-            self._client.close()
+        if self._done is not None and not self._done.acquire(True, _PATIENCE):
+            self._tell_loss()  # it hangs in a disk or in the kernel: what is told then is left out
+        self._done = None
         if self._file is not None:
             self._looker.last()
             self._file.write(_event(self._file.now(), "end", {}))
             self._file.close()
         self._looker.close()
+
+
+def _started(facts: "dict[str, Any]") -> "dict[str, Any]":
+    """The event that would have told of a program that runs."""
+    names = ("program", "pid", "cgroup", "memory_max")
+    return {"time": facts["started"], "event": "started"} | {name: facts[name] for name in names}
+
+
+def _ended(facts: "dict[str, Any]", pid: int) -> "dict[str, Any]":
+    """The event that would have told of a program that has ended, as far as it is known."""
+    names = ("program", "returncode", "memory_peak")
+    known = {name: facts[name] for name in names if name in facts}
+    return {"time": time.time(), "event": facts["verdict"], "pid": pid, "duration": None} | known
 
 
 def _event(at: float, kind: str, fields: "dict[str, Any]") -> str:

@@ -4,6 +4,7 @@ import os
 
 from ...errors import ClimitsError, InvalidValueError, UnsupportedError
 from ...units import shown
+from ..whole_file import write_whole
 from .reader import read_recording
 
 TYPE_CHECKING = False
@@ -116,15 +117,7 @@ def write_report(path: str, data: bytes) -> None:
             with open(path, "wb") as file:
                 file.write(data)
             return
-        new = f"{path}.{os.getpid()}.new"
-        try:
-            with open(new, "wb") as file:
-                file.write(data)
-            os.replace(new, path)
-        except OSError:
-            if os.path.exists(new):
-                os.unlink(new)
-            raise
+        write_whole(path, data)
     except OSError as e:
         raise ClimitsError(
             f"cannot write the report: {shown(path)}: {os.strerror(e.errno or 0).lower()}",

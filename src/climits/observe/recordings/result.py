@@ -31,7 +31,8 @@ def result_of(fields: "dict[str, Any]") -> Result:
                 "killed": None if killed is None else [_victim(one) for one in killed],
             }
         )
-    known["command"] = [str(word) for word in known.get("command", ())]
+    known["command"] = [str(word) for word in known.get("command", ())] or ["?"]
+    known.setdefault("verdict", "unknown")
     known.setdefault("exit_status", known.get("returncode") or 0)
     return Result(**known)
 

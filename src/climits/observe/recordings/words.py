@@ -148,11 +148,11 @@ def _how_fast(trace: "Trace") -> list[str]:
 
 def _before_it(trace: "Trace") -> list[str]:
     out = []
-    hits = trace.top("limit_hits")
+    hits = trace.total("limit_hits")
     if hits:
         times = "once" if hits == 1 else f"{int(hits)} times"
         out.append(f"It ran into its limit {times}; each time the kernel took back what it could.")
-    waited, span = trace.top("pressure_some"), trace.ended - trace.began
+    waited, span = trace.total("pressure_some"), trace.ended - trace.began
     if waited and span and waited / span >= 0.01:
         out.append(f"For {format_duration(waited)} ({waited / span:.0%} of the time) something in "
                    "it waited for memory.")  # fmt: skip
@@ -179,13 +179,13 @@ def rows(recording: "Recording", trace: "Trace") -> list[tuple[str, str]]:
     out += [
         ("swap limit", _last(trace, "swap_max", result.swap_max if result else None)),
         ("highest swap", _size(trace.top("swap"))),
-        ("limit hits", _count(trace.top("limit_hits"))),
+        ("limit hits", _count(trace.total("limit_hits"))),
         ("OOM kills", str(_kills(trace))),
         ("killed", _victims(result)),
         ("restarts", str(trace.count("restarted"))),
-        ("waited for memory (some)", _seconds(trace.top("pressure_some"))),
-        ("waited for memory (full)", _seconds(trace.top("pressure_full"))),
-        ("CPU time", _seconds(trace.top("cpu"))),
+        ("waited for memory (some)", _seconds(trace.total("pressure_some"))),
+        ("waited for memory (full)", _seconds(trace.total("pressure_full"))),
+        ("CPU time", _seconds(trace.total("cpu"))),
         ("time", format_duration(trace.ended - trace.began)),
         ("samples", str(len(trace.times))),
         ("started", _clock(recording.began + trace.began)),
@@ -242,7 +242,10 @@ def _seconds(value: "float | None") -> str:
 
 
 def _clock(moment: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    except (OSError, OverflowError, ValueError):  # no year that there is, in a damaged recording
+        return _NOTHING
 
 
 def _host(recording: "Recording") -> str:
