@@ -50,7 +50,9 @@ _APART = 1.0  # seconds between OOM kills
 def find_peers():
     """Let what benchmarks/peers.sh has installed be imported, if it is of this Python."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    sys.path.append(os.path.join(peers.VENV, "lib", version, "site-packages"))
+    path = os.path.join(peers.VENV, "lib", version, "site-packages")
+    sys.path.append(path)
+    os.environ["PYTHONPATH"] = path  # loky's tracker is a Python of its own
 
 
 # ---- the pools -----------------------------------------------------------------------------------
