@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from supervised import Supervised
@@ -13,8 +14,10 @@ class Page:
 
     def __init__(self, climits, folder, *words, address="127.0.0.1:0"):
         self.supervised = Supervised(climits, folder, "--web", address, *words)
-        url = self.supervised.wait_for("status-page")["url"]
-        self.url, parts = url, urlsplit(url)
+        told = self.supervised.wait_for("status-page")
+        self.plain_url, self.token_file = told["url"], Path(told["token_file"])
+        self.url = self.token_file.read_text().strip()
+        parts = urlsplit(self.url)
         self.port = parts.port
         self.token = parts.fragment.removeprefix("token=")
 

@@ -35,6 +35,7 @@ OF_THE_KERNEL = {
     "test_the_end_is_told_to_those_who_watch_and_waits_for_none",
     "test_without_viewers_it_sleeps",
     "test_the_tokens_holder_acts_from_our_own_page",
+    "test_the_token_stands_in_no_log_and_its_file_is_for_us_alone",
 }
 
 
@@ -60,6 +61,15 @@ def start(climits, tmp_path):
     yield begin
     for page in pages:
         page.__exit__()
+
+
+def test_the_token_stands_in_no_log_and_its_file_is_for_us_alone(start):
+    page = start()
+    assert page.token and page.token not in page.supervised.log.read_text()
+    assert page.token not in page.plain_url and page.url.startswith(f"{page.plain_url}#token=")
+    assert page.token_file.stat().st_mode & 0o777 == 0o600
+    assert page.supervised.end() == 0
+    assert not page.token_file.exists()
 
 
 # ---- reading -------------------------------------------------------------------------------
@@ -345,7 +355,7 @@ def test_garbage_is_answered_and_not_logged(start):
     page.ask("GET", "/?token=in-the-address")
     page.supervised.end()
     log = page.supervised.log.read_text()
-    assert log.count(page.token) == 1  # where it is told
+    assert page.token not in log
     for line in log.splitlines():
         json.loads(line)
     assert "wrong-token" not in log and "in-the-address" not in log

@@ -179,7 +179,7 @@ def _beside(values: "dict[str, Any]", metrics: "str | None") -> "list[Beside]":
         from ..observe.web.server import StatusPage
 
         def tell(page: "StatusPage") -> None:
-            _tell_address(form, "status-page", page.url_with_token, page.warning)
+            _tell_page(form, page)
 
         beside.append(StatusPage(values["web"], tell))
     if "record" in values:  # last: an earlier recording is replaced once all else is known to work
@@ -193,17 +193,29 @@ def _warn(text: str) -> None:
     _write(f"climits: {text}")
 
 
-def _tell_address(form: str, event: str, url: str, warning: "str | None" = None) -> None:
-    """On standard error alone: events are kept, and the URL of the page has its token."""
+def _tell_page(form: str, page: "StatusPage") -> None:
+    """Say where the page is; its token to a terminal only, since all else may be a log."""
+    url, more = page.url_with_token, {}
+    if form == "json" or not os.isatty(2):
+        import tempfile
+
+        from ..supervise.control import default_path
+
+        folders = [os.path.dirname(default_path()), tempfile.gettempdir()]
+        url, more = page.url, {"token_file": page.keep_url(folders)}
+    _tell_address(form, "status-page", url, more | ({"warning": w} if (w := page.warning) else {}))
+
+
+def _tell_address(form: str, event: str, url: str, more: "dict[str, str] | None" = None) -> None:
+    more = more or {}
     if form == "json":
         import json
 
-        told = {"time": round(time.time(), 6), "event": event, "url": url}
-        _write(json.dumps(told | ({"warning": warning} if warning else {})))
+        _write(json.dumps({"time": round(time.time(), 6), "event": event, "url": url, **more}))
         return
     _write(f"climits: {event.replace('-', ' ')}: {url}")
-    if warning:
-        _write(f"climits: warning: {warning}")
+    for name, value in more.items():
+        _write(f"climits: {name.replace('_', ' ')}: {value}")
 
 
 def _run(supervisor: "Supervisor") -> None:

@@ -1,16 +1,18 @@
 """The status page beside a supervisor: a small HTTP server in a thread."""
 
+import os
 import socket
 import threading
 
-from ...errors import UnsupportedError
+from ...errors import ClimitsError, UnsupportedError
 from ...supervise.address import address_of, listen, parse_address
 from ...supervise.beside import Beside
+from ..whole_file import write_whole
 from .guard import Guard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ...supervise.client import Client
     from .serving import PageServer
@@ -29,7 +31,7 @@ class StatusPage(Beside):
         open: whether reading needs no token; known once it has begun.
     """
 
-    url = token = ""
+    url = token = _kept = ""
     open = False
 
     def __init__(self, address: str, tell: "Callable[[StatusPage], None]") -> None:
@@ -65,6 +67,36 @@ class StatusPage(Beside):
         """
         return f"{self.url}#token={self.token}"
 
+    def keep_url(self, folders: "Sequence[str]") -> str:
+        """Write the URL with the token into a file for our user alone, until the end.
+
+        Args:
+            folders: where it may lie; the first that can be had is taken, and made if need be.
+
+        Returns:
+            Its path.
+
+        Raises:
+            ClimitsError: none can be had.
+        """
+        assert self._listener
+        name = f"status-page-{self._listener.getsockname()[1]}.url"
+        cause = ""
+        for folder in folders:
+            path = os.path.join(folder, name)
+            try:
+                os.makedirs(folder, mode=0o700, exist_ok=True)
+                write_whole(path, f"{self.url_with_token}\n".encode(), 0o600)
+            except OSError as e:
+                cause = cause or f"{path}: {os.strerror(e.errno or 0).lower()}"
+                continue
+            self._kept = path
+            return path
+        raise ClimitsError(
+            f"the token of the status page cannot be kept: {cause}",
+            hint="set XDG_RUNTIME_DIR, or run it at a terminal, which is told the token",
+        )
+
     @property
     def warning(self) -> "str | None":
         """What to know about an address that others can connect to."""
@@ -99,3 +131,9 @@ class StatusPage(Beside):
             self._thread = None
         if self._listener:
             self._listener.close()
+        if self._kept:
+            try:
+                os.unlink(self._kept)
+            except FileNotFoundError:
+                pass
+            self._kept = ""
