@@ -4,10 +4,12 @@ import html
 import json
 import os
 import re
+import subprocess
 import xml.dom.minidom
 from html.parser import HTMLParser
 
 import pytest
+from support import PATIENCE
 
 from climits.cli.main import dispatch
 from climits.errors import ClimitsError, InvalidValueError
@@ -208,3 +210,27 @@ def test_odd_names(recording, tmp_path, capfd, name, count, form):
         assert not set("\x1b\x00\x08") & set(page.text)
         labels = re.findall("<text[^>]*>([^<]*)</text>", out.read_text())
         assert any(printable(name) in html.unescape(label) for label in labels)
+
+
+def test_an_output_without_a_name(recording, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidValueError, match="output: '': cannot tell"):
+        dispatch(["report", recording(), "-o", ""])
+    assert os.listdir() == ["app.jsonl"]
+
+
+@pytest.mark.parametrize("given", [None, "/proc/no"])
+def test_a_home_that_cannot_be_written(recording, tmp_path, monkeypatch, climits, given):
+    """matplotlib would leave a folder behind, and talk about it."""
+    path, scratch = recording(), tmp_path / "scratch"
+    scratch.mkdir()
+    environment = dict(os.environ, HOME="/proc/no", TMPDIR=str(scratch))
+    for name in ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        environment.pop(name, None)
+    if given:
+        environment["MPLCONFIGDIR"] = given
+    done = subprocess.run(
+        [climits, "report", path], env=environment, capture_output=True, timeout=100 * PATIENCE,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert not os.listdir(scratch)

@@ -325,3 +325,33 @@ def test_a_supervisor_with_a_bad_path_starts_nothing(tmp_path):
 def test_a_recorder_that_never_began_can_end(tmp_path):
     SupervisorRecorder(str(tmp_path / "x")).end()
     assert not (tmp_path / "x").exists()
+
+
+def test_the_kinds_of_memory_that_filled_it(hog, path, run):
+    """It fills up between two looks: what the kernel logs of its victim tells the kinds."""
+    for words in (["run"], ["supervise", "--restart", "never"]):
+        assert run(*words, "--memory", "40M", "--record", path, "--", hog, "alloc", "90") == 137
+        trace = recorded(path)
+        evidence = trace.result.evidence
+        if evidence is None or not evidence.killed:
+            pytest.skip("the kernel log cannot be read")
+        assert "was anonymous memory" in " ".join(why(trace))
+
+
+@pytest.mark.parametrize(
+    "words", [["run"], ["supervise", "--restart", "never"]], ids=["run", "supervise"]
+)
+def test_what_is_not_started_leaves_an_earlier_recording(words, hog, path, run, tmp_path):
+    assert run("run", "--record", path, "--", hog, "alloc", "4") == 0
+    before = (tmp_path / "app.jsonl").read_bytes()
+    assert run(*words, "--record", path, "--", "/no/such/program") in (125, 127)
+    assert (tmp_path / "app.jsonl").read_bytes() == before
+
+
+def test_one_file_for_two_things_is_refused(hog, path, run, tmp_path):
+    assert run("run", "--record", path, "--", hog, "alloc", "4") == 0
+    before = (tmp_path / "app.jsonl").read_bytes()
+    other = str(tmp_path / "." / "app.jsonl")
+    with pytest.raises(InvalidValueError, match="--json writes there too"):
+        dispatch(["run", "--record", path, "--json", other, "--", hog, "alloc", "4"])
+    assert (tmp_path / "app.jsonl").read_bytes() == before

@@ -1,5 +1,6 @@
 """Recordings: what is written, and that every part of one can be read."""
 
+import errno
 import io
 import json
 import math
@@ -12,6 +13,7 @@ import pytest
 from climits.cli.main import dispatch
 from climits.errors import ClimitsError, InvalidValueError
 from climits.observe.recordings import file as recording_file
+from climits.observe.recordings import plot as plot_module
 from climits.observe.recordings import recorder
 from climits.observe.recordings.follower import FASTEST, SLOWEST, Follower
 from climits.observe.recordings.plot import Look, plot
@@ -99,7 +101,7 @@ def test_one_that_is_cut_at_any_byte(written):
 
 def test_a_cut_line_is_told(written):
     recording = read_recording(written([*WHOLE[:4], b'{"t":1.0,"c":4']))
-    assert "its last line is cut off: good up to line 4, 0.5 s" in recording.note()
+    assert "its last line is cut off: good up to line 4, 500ms" in recording.note()
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,7 @@ def test_what_comes_before_a_damaged_line_counts(written, line):
 
 def test_a_damaged_line_is_told(written):
     recording = read_recording(written([*WHOLE[:5], b"\0\0\n", *WHOLE[5:]]))
-    assert "line 6 is damaged: good up to line 5, 1.0 s" in recording.note()
+    assert "line 6 is damaged: good up to line 5, 1.0s" in recording.note()
 
 
 @pytest.mark.parametrize(
@@ -371,8 +373,81 @@ def test_an_earlier_recording_is_replaced_and_nothing_else(tmp_path):
             recording_file.File(path, {}, print)
         assert read_recording(path).written
         file.close()
-        recording_file.File(path, {"command": ["second"]}, print).close()
+        second = recording_file.File(path, {"command": ["second"]}, print)
+        second.write('{"t":0}\n')
+        assert read_recording(path).command == ["first"]  # nothing runs yet
+        second.start()
+        second.close()
         assert read_recording(path).command == ["second"]
+
+
+def test_an_earlier_recording_stays_until_something_runs(tmp_path):
+    path = str(tmp_path / "r")
+    recording_file.File(path, {"command": ["first"]}, print).close()
+    before = (tmp_path / "r").read_bytes()
+    with recorder.Recorder(path, command=["/no/such"]) as second:
+        second.close(result_of({"command": ["/no/such"], "verdict": "failed-to-start"}))
+    assert (tmp_path / "r").read_bytes() == before
+    third = recording_file.File(path, {"command": ["third"]}, print)
+    third.write('{"t":0,"e":"early"}\n')
+    third.start()
+    third.write('{"t":0,"e":"end"}\n')
+    third.close()
+    recording = read_recording(path)
+    assert (recording.command, recording.lines, recording.note()) == (["third"], 3, None)
+
+
+def test_an_earlier_recording_that_cannot_be_replaced_at_once(tmp_path, monkeypatch):
+    """The first line comes once it can be written, before that of the gap."""
+    path = str(tmp_path / "r")
+    recording_file.File(path, {"command": ["first"]}, print).close()
+    warnings = []
+    second = recording_file.File(path, {"command": ["second"]}, warnings.append)
+    with monkeypatch.context() as patched:
+        patched.setattr(recording_file.os, "write", full)
+        second.start()
+    second.write('{"t":0,"e":"end"}\n')
+    second.close()
+    recording = read_recording(path)
+    assert recording.command == ["second"] and "could be written" in recording.note()
+    assert len(warnings) == 1
+
+
+def full(_fd, _data):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("before", [None, b""])
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch, before):
+    if before is not None:
+        (tmp_path / "r").write_bytes(before)
+    with monkeypatch.context() as patched:
+        patched.setattr(recording_file.os, "write", full)
+        with pytest.raises(InvalidValueError, match="no space left"):
+            recording_file.File(str(tmp_path / "r"), {}, print)
+    assert (tmp_path / "r").exists() == (before is not None)
+
+
+@pytest.mark.parametrize("name", ["", "-"])
+def test_what_is_no_name_of_a_file(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidValueError, match="not the name of a file") as caught:
+        recording_file.File(name, {}, print)
+    assert caught.value.hint and not os.listdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "text"),
+    [(os.unlink, "deleted"), (lambda path: os.truncate(path, 0), "cut off"), (None, None)],
+)
+def test_a_recording_that_somebody_spoils(tmp_path, spoil, text):
+    warnings = []
+    file = recording_file.File(str(tmp_path / "r"), {}, warnings.append)
+    if spoil:
+        spoil(tmp_path / "r")
+    file.write('{"t":0,"e":"end"}\n')
+    file.close()
+    assert len(warnings) == bool(text) and (not text or text in warnings[0])
 
 
 def test_a_link_is_not_followed(tmp_path):
@@ -756,7 +831,147 @@ def test_a_command_without_a_recording(command):
 def test_a_report_without_matplotlib(written, monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     monkeypatch.delitem(__import__("sys").modules, "climits.observe.recordings.draw", raising=False)
+    monkeypatch.delattr("climits.observe.recordings.draw", raising=False)
     monkeypatch.setattr("sys.stdout", io.StringIO())
     with pytest.raises(ClimitsError, match="needs matplotlib") as caught:
         dispatch(["report", written(WHOLE), "-o", str(tmp_path / "x.html")])
     assert "climits[report]" in caught.value.hint
+
+
+# ---- what was killed ---------------------------------------------------------------------------
+
+
+def kinds_told(recording):
+    (trace,) = recording.traces
+    table = dict(rows(recording, trace))
+    return [table[f"of that, {kind}"] for kind in ("anonymous", "shared", "page cache")]
+
+
+def killed(*victims, **more):
+    evidence = {**RESULT["evidence"], "killed": list(victims)}
+    return {"t": 2.0, "e": "oom-killed", "result": {**RESULT, "evidence": evidence}, **more}
+
+
+VICTIM = {"pid": 7, "name": "app", "anon": 58 * M, "shmem": M}
+BEFORE = [HEADER, STARTED, sample(0.0, M, a=0, s=0, f=M, k=0, m=60 * M, o=0, p=M)]
+UNKNOWN = {"a": None, "s": None, "f": None, "k": None}
+
+
+@pytest.mark.parametrize("known", [UNKNOWN, {"a": M}])
+def test_the_kinds_of_a_kill_are_those_of_its_victim(written, known):
+    """Nobody looked at that moment, or the usage was read before it and the kinds after it."""
+    lines = [*BEFORE, sample(1.9, 60 * M, p=60 * M, **known), sample(1.9, M, a=0), killed(VICTIM)]
+    recording = read_recording(written([*lines, END]))
+    assert kinds_told(recording) == ["58.0M", "1.0M", "-"]
+    assert "(97%) was anonymous" in " ".join(why(recording.traces[0]))
+    assert "anonymous 58.0M" in "\n".join(plot(recording.traces[0], Look(width=120)))
+
+
+def test_the_same_as_a_supervisor_tells_it(written):
+    end = {"t": 2.0, "e": "oom-killed", "pid": 7, "oom_kill": 1, "memory_max": 60 * M,
+           "killed": [VICTIM]}  # fmt: skip
+    recording = read_recording(written([*BEFORE, sample(1.9, 60 * M, **UNKNOWN), end, END]))
+    assert kinds_told(recording) == ["58.0M", "1.0M", "-"]
+    assert dict(rows(recording, recording.traces[0]))["killed"] == "pid 7 (app)"
+
+
+@pytest.mark.parametrize("victims", [[], [VICTIM, VICTIM], [{**VICTIM, "anon": 5 * M}]])
+def test_kinds_that_nobody_knows_are_not_0(written, victims):
+    lines = [*BEFORE, sample(1.9, 60 * M, **UNKNOWN), killed(*victims), END]
+    recording = read_recording(written(lines))
+    assert kinds_told(recording) == ["-", "-", "-"]
+    assert "What filled it" not in " ".join(why(recording.traces[0]))
+
+
+def test_what_was_seen_before_a_kill(written):
+    """The kernel does not log each of many kills."""
+    lines = [*BEFORE, sample(1.8, 20 * M, a=15 * M), sample(1.9, 60 * M, **UNKNOWN), killed(), END]
+    recording = read_recording(written(lines))
+    assert kinds_told(recording) == ["-", "-", "-"]
+    assert (
+        "in the end was not seen; 100ms before: 15.0M of 20.0M (75%) was anonymous memory"
+    ) in " ".join(why(recording.traces[0]))
+
+
+def test_a_sample_that_has_its_kinds_keeps_them(written):
+    lines = [*BEFORE, sample(1.9, 60 * M, a=20 * M, f=30 * M), killed(VICTIM), END]
+    assert kinds_told(read_recording(written(lines))) == ["20.0M", "0", "30.0M"]
+
+
+def test_a_kill_between_two_looks(file, clock):
+    """The peak is its usage; the kinds of the sample before it are not its kinds."""
+    follower = Follower(file, 0, "/x")
+    follower.take(Sampled(current=5, peak=5, anon=4, oom_kill=0))
+    follower.take(Sampled(current=1, peak=60, anon=4, oom_kill=1))
+    told = [line for line in lines_of(file) if "c" in line]
+    assert told[1]["c"] == 60 and told[1]["a"] is None
+    assert told[2]["c"] == 1 and told[2]["a"] == 4
+
+
+# ---- what is damaged, what is not over ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"limited_by": 3}, {"name": 3}, {"pid": "x"}, {"limit": "x"}, {"usage": []},
+        {"limited_by": True}, {"anon": "max"},
+    ],
+)  # fmt: skip
+def test_a_victim_that_is_damaged(written, fields):
+    recording = read_recording(written([*BEFORE, killed({**VICTIM, **fields}), END]))
+    (trace,) = recording.traces
+    assert (
+        headline(trace)
+        and why(trace)
+        and all(isinstance(v, str) for _, v in rows(recording, trace))
+    )
+
+
+@pytest.mark.parametrize("verdict", [3, None, [], "other"])
+def test_a_verdict_that_is_damaged(written, verdict):
+    end = {"t": 2.0, "e": "exited", "result": {"verdict": verdict, "exit_status": 1.5}}
+    recording = read_recording(written([*BEFORE, end, END]))
+    assert recording.traces[0].result.verdict == "exited" and headline(recording.traces[0])
+
+
+def test_a_program_that_has_not_ended_lasts_as_long_as_the_recording(written):
+    lines = [HEADER, STARTED, {**STARTED, "i": 1}, sample(0.0, M), sample(0.0, M, i=1),
+             {"t": 1.0, "i": 1, "e": "exited"}, {"t": 74999.9, "i": -1, "e": "x"}]  # fmt: skip
+    recording = read_recording(written(lines))
+    assert [trace.ended for trace in recording.traces] == [74999.9, 1.0]
+    assert "good up to line 7, 20h50m" in recording.note()
+
+
+# ---- the axes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("span", "labels"),
+    [
+        (0.002, "0 1ms 2ms"),
+        (0.0044, "0 1ms 2ms 3ms 4ms"),
+        (0.53, "0 200ms 400ms"),
+        (60.0, "0 15s 30s 45s 1m"),
+        (75000.0, "0 6h 12h 18h"),
+    ],
+)
+def test_times_are_round(written, span, labels):
+    lines = [HEADER, STARTED, sample(0.0, M), sample(span, M)]
+    picture = plot(read_recording(written(lines)).traces[0], Look())
+    axis = next(n for n, line in enumerate(picture) if "└" in line)
+    assert picture[axis + 1].split() == labels.split()
+
+
+@pytest.mark.parametrize("size", [0, 1, 900, 1500 << 10, 3000 << 10, 1900 * M, 5 << 40])
+def test_sizes_are_round(written, size):
+    lines = [HEADER, STARTED, sample(0.0, size), sample(1.0, size), END]
+    picture = plot(read_recording(written(lines)).traces[0], Look())
+    labels = [line.split("┤")[0].strip() for line in picture if "┤" in line]
+    assert labels and all(float(label.rstrip("KMGT")) < 1000 for label in labels)
+
+
+def test_each_kind_has_a_sign_of_its_own():
+    signs = [sign for kind, (sign, _) in plot_module._LOOKS.items() if kind != "current"]
+    plain = [sign.translate(plot_module._ASCII) for sign in signs]
+    assert len(set(signs)) == len(signs) and len(set(plain)) == len(plain)

@@ -49,7 +49,9 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
     for name, least in (("width", 30), ("height", 3)):
         if not least <= values.get(name, least) <= 1000:
             raise InvalidValueError(
-                f"{name}: {values[name]}: must be {least} to 1000", value=values[name]
+                f"{name}: {values[name]}: must be {least} to 1000",
+                value=values[name],
+                hint="leave it out: it is as the terminal is then",
             )
     look = _look(values)
     runs, notes = read_runs(words)

@@ -45,7 +45,7 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
         raise InvalidValueError(
             "no recording was given", hint="make one with climits run --record FILE -- COMMAND"
         )
-    output = values.get("output") or f"{os.path.splitext(words[0])[0]}.html"
+    output = values.get("output", f"{os.path.splitext(words[0])[0]}.html")
     form = form_of(output)
     for path in words:
         if os.path.exists(output) and os.path.exists(path) and os.path.samefile(output, path):

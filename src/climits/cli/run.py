@@ -60,6 +60,7 @@ def run_command(
     """Run a command as the options say, and tell what happened; the exit status is its own."""
     timeout = parse_duration(values["timeout"], what="timeout") if "timeout" in values else None
     kill_after = parse_duration(values.get("kill_after", 5.0), what="kill-after")
+    _check_outputs(values)
     outputs = [] if values.get("explain") else _outputs(values)
     recorder = None if values.get("explain") else _recorder(values, command)
     try:
@@ -213,6 +214,15 @@ def environment(pairs: "list[str] | tuple[()]", clear: bool) -> "dict[str, str] 
             raise InvalidValueError(f"env: {pair}: not of the form K=V", value=pair)
         environment[name] = value
     return environment
+
+
+def _check_outputs(values: "dict[str, Any]") -> None:
+    """Refuse one file for two things: each would destroy the other."""
+    record, target = values.get("record"), values.get("json")
+    if record and target and os.path.realpath(record) == os.path.realpath(target):
+        raise InvalidValueError(
+            f"record: {record}: --json writes there too", path=record, hint="name another file"
+        )
 
 
 def _outputs(values: "dict[str, Any]") -> list[int]:

@@ -40,6 +40,15 @@ def default_path() -> str:
     return f"{base}/climits/supervise.sock"
 
 
+def make_folder(directory: str) -> None:
+    """Make a folder for sockets and the like, for our user alone, unless it is there.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+
+
 class Control:
     """Does what the supervisor's own user and root ask for, and what runs beside it."""
 
@@ -261,9 +270,8 @@ class _Client:
 def _listen(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        directory = os.path.dirname(path)
-        if directory:
-            os.makedirs(directory, mode=0o700, exist_ok=True)
+        if directory := os.path.dirname(path):
+            make_folder(directory)
         if os.path.lexists(path):
             if not stat.S_ISSOCK(os.lstat(path).st_mode):
                 raise OSError(errno.EEXIST, "something else is there")

@@ -25,12 +25,16 @@ FIELDS = {
     "m": "max", "h": "high", "x": "swap_max", "l": "limit_hits", "o": "oom_kill",
     "ps": "pressure_some", "pf": "pressure_full", "u": "cpu",
 }  # fmt: skip
+#: Lines that are held back, of a program that cannot be started again and again.
+_MOST_HELD = 1000
 #: The first bytes of every recording.
 BEGINNING = b'{"climits":"recording"'
 
 
 class File:
     """The file, opened before anything runs.
+
+    An earlier recording stays as it is until `start`: what is written before that is held back.
 
     Attributes:
         path: where it is.
@@ -42,7 +46,7 @@ class File:
         """Open it and write the first line.
 
         Args:
-            path: where; an earlier recording is replaced, and nothing else.
+            path: where; an earlier recording is replaced at `start`, and nothing else.
             header: what its first line tells besides the format, the version and the time.
             warn: gets one line when it can no longer be written.
 
@@ -50,6 +54,7 @@ class File:
             InvalidValueError: something else is there, or the path cannot be written.
         """
         self.path, self._warn = path, warn
+        new = not os.path.lexists(path)
         self._fd = _open(path)
         self._size = self.gaps = 0
         self._failed_at: float | None = None
@@ -57,12 +62,36 @@ class File:
         self._lock = _thread.allocate_lock()
         self.began = time.time()
         self._t0 = time.monotonic()
+        self._first = first = _header(header, self.began)
+        self._held: list[str] | None = None
+        if os.fstat(self._fd).st_size:
+            self._held = [first]
+            return
         try:
-            _write_all(self._fd, _header(header, self.began))
+            _write_all(self._fd, first)
         except OSError as e:
+            if new:
+                os.unlink(path)
             os.close(self._fd)
             raise _cannot_write(path, e) from None
         self._size = os.fstat(self._fd).st_size
+
+    @property
+    def held(self) -> bool:
+        """Whether an earlier recording is still there."""
+        return self._held is not None
+
+    def start(self) -> None:
+        """Something runs: an earlier recording is replaced."""
+        with self._lock:
+            if self._held is None or self._fd < 0:
+                return
+            text, self._held = "".join(self._held), None
+            try:
+                os.ftruncate(self._fd, 0)
+            except OSError:
+                pass  # nor can it be written then
+            self._append(text)
 
     def now(self) -> float:
         """Seconds since the recording began."""
@@ -77,9 +106,13 @@ class File:
         with self._lock:
             if self._fd < 0:  # a thread that did not end in time
                 return
+            if self._held is not None:
+                if len(self._held) < _MOST_HELD:
+                    self._held.append(line)
+                return
             if self._failed_at is not None:
                 gap = f'{{"t":{self.now():.3f},"e":"gap","since":{self._failed_at:.3f}}}\n'
-                if not self._append(gap):
+                if not self._append(gap if self._size else self._first + gap):
                     return
                 self._failed_at = None
                 self.gaps += 1
@@ -118,12 +151,25 @@ class File:
     def close(self) -> None:
         """Let it go; may be called again."""
         with self._lock:
-            if self._fd >= 0:
-                fd, self._fd = self._fd, -1
+            if self._fd < 0:
+                return
+            fd, self._fd = self._fd, -1
+            try:
+                state = os.fstat(fd)
+            finally:
                 os.close(fd)
+            lost = "it was deleted" if not state.st_nlink else "it was cut off by somebody else"
+            if self._held is None and (not state.st_nlink or state.st_size < self._size):
+                self._warn(f"recording: {self.path}: {lost} while it was written")
 
 
 def _open(path: str) -> int:
+    if path in ("", "-"):
+        raise InvalidValueError(
+            f"record: {path or repr(path)}: not the name of a file",
+            path=path,
+            hint="name a file, such as app.jsonl: a recording cannot go to a pipe or a terminal",
+        )
     # Command lines may hold secrets, and what a link points to is not ours to make or to empty.
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW
     try:
@@ -134,7 +180,6 @@ def _open(path: str) -> int:
         raise _cannot_write(path, e) from None
     try:
         _check(path, fd)
-        os.ftruncate(fd, 0)
     except OSError as e:
         os.close(fd)
         if isinstance(e, ClimitsError):

@@ -19,6 +19,8 @@ _MOVES = 0.01
 #: A line is written at least so often, seconds, even though nothing has changed.
 _HEARTBEAT = 10.0
 
+#: Memory by kind, which is not known of a moment that was not looked at.
+_KINDS = ("a", "f", "s", "k")
 #: A change of one of these counts as a move, however small.
 _ALWAYS = ("m", "h", "x", "l", "o")
 
@@ -79,7 +81,7 @@ class Follower:
             self.tell_kills(killed, now)
             if (sample.peak or 0) > self._known.get("p", 0):
                 # The moment of the kill, since when memory has been given back.
-                self._write(now, self._news({"c": sample.peak})[0])
+                self._write(now, self._news({"c": sample.peak})[0] + self._forget_kinds())
         text, counted = self._news({key: getattr(sample, name) for key, name in FIELDS.items()})
         moves = self._has_moved(sample) or counted
         # What moves is not stopped; and to look after that costs a third of a look.
@@ -105,6 +107,11 @@ class Follower:
             text += f',"{key}":"max"' if value == UNLIMITED else f',"{key}":{value}'
             counted = counted or key in _ALWAYS
         return text, counted
+
+    def _forget_kinds(self) -> str:
+        """What says that memory by kind is not known from here on, as JSON."""
+        known = [key for key in _KINDS if self._known.pop(key, None) is not None]
+        return "".join(f',"{key}":null' for key in known)
 
     def _write(self, now: float, text: str) -> None:
         if not text and now - self._written < _HEARTBEAT:
@@ -149,26 +156,20 @@ class Follower:
         self._state = state
         return True
 
-    def take_end(
-        self,
-        at: float,
-        kills: int,
-        peak: "int | None",
-        kinds: "dict[str, int | float | None] | None" = None,
-    ) -> None:
+    def take_end(self, at: float, kills: int, peak: "int | None") -> None:
         """Write how it was at the end, which came before the next look.
 
         Args:
             at: when, seconds since the recording began.
             kills: OOM kills that no sample told of.
             peak: the highest usage, bytes.
-            kinds: memory by kind at the moment of the kill, as far as it is known.
         """
         text = ""
         if kills > 0:
             self.tell_kills(kills, at)
-            top = peak if (peak or 0) > self._known.get("p", 0) else None
-            text, _ = self._news({"c": top, **(kinds or {})})
+            if (peak or 0) > self._known.get("p", 0):
+                # Which kinds it was of the reader takes from what the kernel logged of its victim.
+                text = self._news({"c": peak})[0] + self._forget_kinds()
         self._unwritten = None
         self._file.write(f'{{"t":{at:.3f}{self._mark}{text}}}\n')  # and until then as it was
 
@@ -178,12 +179,7 @@ class Follower:
         if evidence is None:
             return
         usage, pressure = evidence.usage, evidence.pressure
-        victims = evidence.killed or []
-        alone = victims[0] if len(victims) == 1 else None
-        self.take_end(
-            at, (result.oom_kill or 0) - self.kills, usage.peak,
-            {"a": alone.anon, "s": alone.shmem} if alone else {},
-        )  # fmt: skip
+        self.take_end(at, (result.oom_kill or 0) - self.kills, usage.peak)
         text, _ = self._news({
             "c": usage.current, "p": usage.peak, "a": usage.anon, "f": usage.file,
             "s": usage.shmem, "k": usage.kernel, "w": usage.swap_current,

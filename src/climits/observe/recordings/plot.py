@@ -17,7 +17,7 @@ _EIGHTHS = " ▁▂▃▄▅▆▇█"
 #: Kind: (what a whole cell of it is without colours, its colour in the terminal's 256).
 _LOOKS = {
     "anon": ("█", 32), "shmem": ("▓", 175), "kernel": ("▒", 214), "file": ("░", 117),
-    "other": ("▒", 245), "current": ("█", 32),
+    "other": ("▞", 245), "current": ("█", 32),
 }  # fmt: skip
 _RED = 202
 #: Kind of event: (name, what stands for it, colour).
@@ -28,11 +28,19 @@ _MARKS = {
 #: For those whose terminal has no such characters.
 _ASCII = str.maketrans(
     {"▁": " ", "▂": " ", "▃": " ", "▄": "#", "▅": "#", "▆": "#", "▇": "#", "█": "#", "▓": "%",
-     "▒": "+", "░": ".", "─": "-", "│": "|", "┤": "+", "└": "+", "┬": "+", "✖": "X", "▲": "^",
-     "◆": "*", "‖": "="}
+     "▒": "+", "▞": ":", "░": ".", "─": "-", "│": "|", "┤": "+", "└": "+", "┬": "+", "✖": "X",
+     "▲": "^", "◆": "*", "‖": "="}
 )  # fmt: skip
-#: Distances between two labels, in units.
-_ROUND = [n * 10**power for power in range(13) for n in (1, 2, 5)]
+#: Distances between two sizes at the left, in units: so that 1,000 of a unit is not among them.
+_ROUND = (1, 2, 5, 10, 20, 50, 128, 256, *(512 << power for power in range(40)))
+#: The same below it, in seconds.
+_STEPS = (
+    *(n * 10**power for power in range(-3, 1) for n in (1, 2, 5)), 10, 15, 30, 60, 120, 300, 600,
+    900, 1800, *(3600 * n for n in (1, 2, 3, 6, 12)), *(86400 * n for n in (1, 2, 5)),
+    *(n * 864000 * 10**power for power in range(12) for n in (1, 2, 5)),
+)  # fmt: skip
+#: The height of the picture of one that used nothing, bytes.
+_LEAST = 4096.0
 _AXIS = 9  # columns of the labels at the left
 #: A limit so many times higher than the usage would press that flat: it is named instead.
 _OFF = 3.0
@@ -70,7 +78,7 @@ def plot(trace: "Trace", look: Look) -> list[str]:
     heights, limits = _columns(trace, columns, span)
     usage = max((sum(layers.values()) for layers in heights), default=0.0)
     # The kernel has seen what came between two samples.
-    highest = max(usage, trace.top("peak") or 0.0, 1.0)
+    highest = max(usage, trace.top("peak") or 0.0, _LEAST)
     limit = max((v for v in limits if v is not None), default=0.0)
     shown = bool(limit) and limit <= highest * _OFF
     top = max(highest, limit if shown else 0.0) * 1.001
@@ -183,14 +191,20 @@ def _rail(trace: "Trace", columns: int, span: float, look: Look) -> str:
 
 def _time_axis(columns: int, span: float) -> list[str]:
     marks, labels = ["─"] * columns, [" "] * columns
-    count = 4 if columns >= 60 else 2
-    for number in range(count + 1):
-        text = format_duration(span * number / count) if number else "0"
-        at = min(round(number * columns / count), columns - 1)
+    least = span / (5 if columns >= 60 else 2)
+    step = next((step for step in _STEPS if step >= least), _STEPS[-1])
+    for number in range(int(span / step * 1.0001) + 1):
+        text = _moment(number * step)
+        at = min(round(number * step * columns / max(span, 1e-9)), columns - 1)
         marks[at] = "┬"
         begin = min(max(at - len(text) // 2, 0), columns - len(text))
         labels[begin : begin + len(text)] = text
     return [" " * _AXIS + "└" + "".join(marks), " " * (_AXIS + 1) + "".join(labels)]
+
+
+def _moment(seconds: float) -> str:
+    text = format_duration(seconds) if seconds else "0"
+    return text.replace(".0s", "s").replace("m00s", "m").replace("h00m", "h")
 
 
 def _legend(

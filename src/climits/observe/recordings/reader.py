@@ -12,7 +12,7 @@ from array import array
 
 from ...errors import ClimitsError, InvalidValueError
 from ...records import Record
-from ...units import UNLIMITED, shown
+from ...units import UNLIMITED, format_duration, shown
 from .file import BEGINNING, FIELDS, FORMAT, SCHEMA
 from .result import is_number, result_of
 
@@ -20,13 +20,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
-    from ...records import Result
+    from ...records import KilledProcess, Result
 
 NAN = math.nan
 #: No line that we write comes near it, bytes.
 _LONGEST = 1 << 24
 #: The year 5138, seconds since the epoch: no clock tells that.
 _LATEST_BEGIN = 1e11
+#: Memory by kind, but for what is the kernel's own; with it all of it.
+_OF_A_VICTIM = ("anon", "shmem")
+_KINDS = (*_OF_A_VICTIM, "file", "kernel")
 #: Keys of what may be unlimited.
 _LIMITS = ("m", "h", "x")
 #: Verdicts, as a supervisor tells them.
@@ -108,6 +111,37 @@ class Trace:
         """How often something happened; of OOM kills, how many processes died."""
         return sum(int(e.fields.get("count", 1)) for e in self.events if e.kind == kind)
 
+    def explain(self, victim: "KilledProcess") -> None:
+        """Take the kinds at the highest usage of the last run from what was killed there.
+
+        A sample may have the usage of before a kill, and the kinds of after it, or none.
+
+        Args:
+            victim: the only one that was killed, so that most of it was that one's.
+        """
+        usage = self.columns["current"]
+        begin = max((e.time for e in self.events if e.kind in ("started", "restarted")), default=0)
+        best, at = None, len(usage) - 1
+        while at >= 0 and self.times[at] >= begin:
+            if not math.isnan(usage[at]) and (best is None or usage[at] > usage[best]):
+                best = at
+            at -= 1
+        if best is None:
+            return
+        known = [size for kind in _KINDS if (size := self.columns[kind][best]) > 0]
+        own = {kind: getattr(victim, kind) for kind in _OF_A_VICTIM}
+        taken = sum(size for size in own.values() if size)
+        if sum(known) >= usage[best] / 2 or not usage[best] / 2 <= taken <= usage[best]:
+            return
+        for kind in _KINDS:
+            of_it = own.get(kind)
+            self.columns[kind][best] = NAN if of_it is None else of_it
+
+    def last_until(self, time: float) -> None:
+        """It was as it is until then, unless it had ended."""
+        if self.times and self.times[-1] < time and not math.isnan(self.columns["current"][-1]):
+            self.add(time, {})
+
     def add(self, time: float, changes: "dict[str, float]") -> None:
         """Add a sample: what is not among the changes is as it was."""
         self._now.update(changes)
@@ -162,7 +196,7 @@ class Recording:
         """One line that says how far it is good; None where it is whole."""
         if self.problem is None and self.finished:
             return None
-        good = f"good up to line {self.lines}, {self.until:.1f} s"
+        good = f"good up to line {self.lines}, {format_duration(self.until)}"
         if self.written:
             return f"{self.path}: is still being written: {good}"
         cause = self.problem or "it has no end: climits was killed, or the machine went down"
@@ -189,6 +223,8 @@ def read_recording(path: str) -> Recording:
             recording = _begin(path, file)
             recording.written = _is_written(file.fileno())
             _read_lines(recording, file)
+            for trace in recording.traces:
+                trace.last_until(recording.until)
     except OSError as e:
         raise ClimitsError(
             f"cannot read the recording: {shown(path)}: {os.strerror(e.errno or 0).lower()}",
@@ -311,6 +347,9 @@ def _follow(trace: Trace, event: Event) -> None:
         # Of failed-to-start a supervisor tells why, and no more.
         known = event.fields.get("result") or event.fields
         trace.result = result_of({**known, "verdict": event.kind})
+        evidence = trace.result.evidence
+        if evidence is not None and evidence.killed is not None and len(evidence.killed) == 1:
+            trace.explain(evidence.killed[0])
 
 
 def _text(value: object) -> "str | None":
@@ -320,6 +359,8 @@ def _text(value: object) -> "str | None":
 def _figure(value: object, key: str) -> float:
     if value == "max" and key in _LIMITS:
         return UNLIMITED
+    if value is None and key in FIELDS:
+        return NAN
     if not is_number(value):
         raise ValueError
     return float(value)  # type: ignore[arg-type]

@@ -174,7 +174,8 @@ class Recorder:
         """Open the file.
 
         Args:
-            path: where; an earlier recording is replaced, and nothing else.
+            path: where; an earlier recording is replaced once something is followed, and nothing
+                else.
             command: what is to be recorded, for people.
             warn: gets one line when something cannot be recorded; the program goes on.
 
@@ -201,6 +202,7 @@ class Recorder:
             self._t0 = self._file.moment(what.started)
             facts |= {"name": os.path.basename(os.fsdecode(what.args[0])), "pid": what.pid}
             before = (what.before.oom_kill if what.before else 0) or 0
+        self._file.start()
         self.event("started", at=self._t0, cgroup=path, **facts)
         try:
             # One of our own: the program's is given back when it has ended.
@@ -268,7 +270,7 @@ class SupervisorRecorder(Beside):
         """Nothing is opened yet.
 
         Args:
-            path: where; an earlier recording is replaced, and nothing else.
+            path: where; an earlier recording is replaced once a program runs, and nothing else.
             warn: gets one line, from another thread, when something cannot be recorded.
         """
         self._path, self._warn = path, warn or _ignore
@@ -377,6 +379,7 @@ class SupervisorRecorder(Beside):
                 return  # it was asked for before its event came
             if known is not None:  # how it ended was not heard
                 self._forget(name)
+            self._file.start()
             self._runs[name], record["name"] = (record["pid"], record["cgroup"]), name
         elif "duration" in record and known is not None and known[0] == record.get("pid", known[0]):
             follower = self._forget(name) or Follower(self._file, number, known[1])

@@ -66,7 +66,7 @@ def form_of(path: str) -> str:
     form = path.rpartition(".")[2].lower() if "." in os.path.basename(path) else ""
     if form not in FORMS:
         raise InvalidValueError(
-            f"output: {shown(path)}: cannot tell what to write",
+            f"output: {shown(path) or repr(path)}: cannot tell what to write",
             value=path,
             hint="let its name end with .html, .svg or .png",
         )
@@ -84,6 +84,13 @@ def make_report(runs: list[Run], notes: list[str], form: str) -> bytes:
     Raises:
         UnsupportedError: matplotlib is not installed.
     """
+    from .folder import own_folder
+
+    with own_folder():
+        return _draw(runs, notes, form)
+
+
+def _draw(runs: list[Run], notes: list[str], form: str) -> bytes:
     try:
         from . import draw
     except ImportError as e:

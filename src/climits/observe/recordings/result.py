@@ -20,6 +20,8 @@ def result_of(fields: "dict[str, Any]") -> Result:
     """A Result out of its JSON; what is not known, or of another kind, is left out."""
     known = _known(Result, fields)
     evidence = fields.get("evidence")
+    if evidence is None and "killed" in fields:  # an event of a supervisor's
+        evidence = {"killed": fields["killed"]}
     if isinstance(evidence, dict):
         killed = evidence.get("killed")
         known["evidence"] = Evidence(
@@ -51,23 +53,29 @@ def _known(cls: "type[Record]", fields: "dict[str, Any]") -> "dict[str, Any]":
     """Those of the fields that the record has too, and that are of its kind."""
     out: dict[str, Any] = {}
     for name, annotation in cls.__annotations__.items():
-        value, kind = fields.get(name), str(annotation)
-        if value == "max" and "Limit" in kind:
+        value = fields.get(name)
+        kind = annotation if isinstance(annotation, str) else annotation.__name__
+        if value == "max" and _is_of(kind, "Limit"):
             out[name] = UNLIMITED
         elif _fits(value, kind):
-            whole = isinstance(value, float) and not ("float" in kind or "Limit" in kind)
+            whole = isinstance(value, float) and not _is_of(kind, "float", "Limit")
             out[name] = int(value) if whole else value  # type: ignore[arg-type]
     return out
 
 
 def _fits(value: object, kind: str) -> bool:
     if isinstance(value, list):
-        return kind == "list[str]"
+        return _is_of(kind, "list[str]")
     if isinstance(value, str):
-        return "str" in kind and kind != "list[str]"
+        return _is_of(kind, "str")
     if isinstance(value, bool):
-        return "bool" in kind
-    return is_number(value) and any(word in kind for word in ("int", "float", "Limit"))
+        return _is_of(kind, "bool")
+    return is_number(value) and _is_of(kind, "int", "float", "Limit")
+
+
+def _is_of(kind: str, *types: str) -> bool:
+    """Whether an annotation allows one of some types."""
+    return any(one in types for one in kind.split(" | "))
 
 
 def is_number(value: object) -> bool:

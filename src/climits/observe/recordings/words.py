@@ -21,6 +21,8 @@ KINDS = {
 }
 #: Of the whole, from which on a kind of memory is named as what filled it.
 _MOST = 0.5
+#: Of the highest usage, from which on a sample before that tells what it was.
+_SEEN = 0.1
 #: What is not known, or was not.
 _NOTHING = "-"
 
@@ -101,11 +103,11 @@ def _processes(count: int, verb: str = " was| were") -> str:
 
 
 def fullest(trace: "Trace") -> "int | None":
-    """The number of the sample with the highest usage; None where none has one."""
+    """The number of the last sample with the highest usage; None where none has one."""
     usage = trace.columns["current"]
     best, most = None, -1.0
     for number, value in enumerate(usage):
-        if value > most:
+        if value >= most:
             best, most = number, value
     return best
 
@@ -114,18 +116,28 @@ def _what_filled_it(trace: "Trace") -> list[str]:
     at = fullest(trace)
     if at is None:
         return []
-    whole = trace.columns["current"][at]
-    shares = {kind: trace.columns[kind][at] for kind in KINDS}
-    shares = {kind: size for kind, size in shares.items() if not math.isnan(size)}
-    if not whole or not shares:
+    top, seen = at, "What filled it"
+    while at and not _shares(trace, at) and not math.isnan(trace.columns["current"][at]):
+        at -= 1
+    whole, shares = trace.columns["current"][at], _shares(trace, at)
+    if not whole or not shares or whole < trace.columns["current"][top] * _SEEN:
         return []
+    if at != top:
+        before = format_duration(trace.times[top] - trace.times[at])
+        seen = f"What filled it in the end was not seen; {before} before"
     kind = max(shares, key=lambda k: shares[k])
     share = shares[kind] / whole
     if share < _MOST:
         return []
     name, meaning = KINDS[kind]
-    return [f"What filled it: {format_size(shares[kind])} of {format_size(whole)} "
+    return [f"{seen}: {format_size(shares[kind])} of {format_size(whole)} "
             f"({share:.0%}) was {name} memory: {meaning}."]  # fmt: skip
+
+
+def _shares(trace: "Trace", at: int) -> dict[str, float]:
+    """The kinds that are known of a sample, bytes."""
+    shares = {kind: trace.columns[kind][at] for kind in KINDS}
+    return {kind: size for kind, size in shares.items() if not math.isnan(size)}
 
 
 def _how_fast(trace: "Trace") -> list[str]:
@@ -134,6 +146,8 @@ def _how_fast(trace: "Trace") -> list[str]:
     if at is None or not at:
         return []
     usage, times = trace.columns["current"], trace.times
+    while at and usage[at - 1] == usage[at]:  # when it came to that, and not for how long it stayed
+        at -= 1
     start = at
     while start > 0 and usage[start - 1] >= usage[at] / 2:  # of nan this is false
         start -= 1

@@ -7,6 +7,7 @@ import threading
 from ...errors import ClimitsError, UnsupportedError
 from ...supervise.address import address_of, listen, parse_address
 from ...supervise.beside import Beside
+from ...supervise.control import make_folder
 from ..whole_file import write_whole
 from .guard import Guard
 
@@ -85,7 +86,7 @@ class StatusPage(Beside):
         for folder in folders:
             path = os.path.join(folder, name)
             try:
-                os.makedirs(folder, mode=0o700, exist_ok=True)
+                make_folder(folder)
                 write_whole(path, f"{self.url_with_token}\n".encode(), 0o600)
             except OSError as e:
                 cause = cause or f"{path}: {os.strerror(e.errno or 0).lower()}"
