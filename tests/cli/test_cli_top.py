@@ -653,7 +653,9 @@ def test_what_makes_no_sense_is_refused(words, text):
 
 
 def test_a_cgroup_to_start_from_that_there_is_not():
-    with pytest.raises(CgroupGoneError, match="no such cgroup"):
+    with pytest.raises(CgroupGoneError, match="no such cgroup: /climits/nowhere"):
+        main.dispatch(["top", "/climits/nowhere"])
+    with pytest.raises(CgroupGoneError, match="is called 'climits-nowhere'"):
         main.dispatch(["top", "climits-nowhere"])
 
 

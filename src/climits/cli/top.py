@@ -23,8 +23,8 @@ OPTIONS: tuple[Option, ...] = (
 ANYWHERE = True
 USAGE = "climits top [NAME] [OPTIONS]"
 EPILOG = """\
-NAME is a cgroup that climits made, a cgroup path such as /system.slice, or a
-process (pid:1234): where to start. Without one, all cgroups are shown.
+NAME, where to start, is a cgroup that climits made, a container or unit as climits
+stats takes it, a path such as /system.slice, or pid:1234. Without it, all are shown.
 
 Keys: ? tells them all. Enter opens the details of a cgroup: its memory.stat
 explained, and its processes. l sets its limit, f freezes it, u thaws it, r
