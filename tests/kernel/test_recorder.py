@@ -276,7 +276,7 @@ memory = "64M"
         command.terminate()
         _, errors = command.communicate(timeout=30 * PATIENCE)
     recording = read_recording(path)
-    assert recording.note() is None, errors
+    assert recording.note() is None, (recording.note(), errors)
     traces = {trace.name: trace for trace in recording.traces}
     leaky, still = traces["leaky"], traces["still"]
     assert leaky.count("restarted") == 2 and leaky.count("oom-kill") == 3
@@ -308,7 +308,7 @@ def test_more_programs_than_events_are_kept(path, climits, tmp_path):
         command.terminate()
         _, errors = command.communicate(timeout=60 * PATIENCE)
     recording = read_recording(path)
-    assert recording.note() is None, errors
+    assert recording.note() is None, (recording.note(), errors)
     assert {trace.name for trace in recording.traces} == {f"p{n}" for n in range(count)}
     for trace in recording.traces:
         assert kinds(trace).count("started") == 1 and trace.result.verdict == "stopped"

@@ -1,5 +1,6 @@
 """climits supervise on a real kernel: one program."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -199,9 +200,9 @@ def test_it_is_paused_at_its_limit_and_goes_on_with_more(supervise, hog):
         assert "  paused  " in s.ctl("status").stdout
         s.ctl("set-limit", name, "120M")
         assert s.process.wait(30 * PATIENCE) == 5
-    assert [e["event"] for e in s.events()] == [
-        "started", "paused", "resumed", "limit-set", "exited",
-    ]  # fmt: skip
+    # On v1 the kernel lets it try again whenever a page comes free, and it is paused anew.
+    kinds = [kind for kind, _ in itertools.groupby(e["event"] for e in s.events())]
+    assert kinds == ["started", "paused", "resumed", "limit-set", "exited"]
 
 
 def test_what_is_paused_can_be_stopped(supervise, hog):

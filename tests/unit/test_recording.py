@@ -975,3 +975,18 @@ def test_each_kind_has_a_sign_of_its_own():
     signs = [sign for kind, (sign, _) in plot_module._LOOKS.items() if kind != "current"]
     plain = [sign.translate(plot_module._ASCII) for sign in signs]
     assert len(set(signs)) == len(signs) and len(set(plain)) == len(plain)
+
+
+def test_an_event_that_is_heard_late_does_not_turn_time_back(tmp_path):
+    """On a slow machine the ends of many programs are written long after they have happened."""
+    path = str(tmp_path / "late.jsonl")
+    late = recorder.SupervisorRecorder(path)
+    late._file = recording_file.File(path, {}, print)
+    late._file._t0 -= 10.0
+    late._sampled = True  # and those that were followed have ended
+    for ago in (0.0, 5.0, 3.0):
+        late._take({"time": time.time() - ago, "event": "signal", "signal": 15})
+    late.end()
+    recording = read_recording(path)
+    assert recording.note() is None
+    assert [event.kind for event in recording.events] == ["signal"] * 3

@@ -84,11 +84,6 @@ class Looker:
                 self._followers[path].gone = True
         return set(samples)
 
-    @property
-    def busy(self) -> bool:
-        """Whether any is followed."""
-        return bool(self._followers)
-
     def follows(self, path: str) -> bool:
         """Whether it is followed."""
         return path in self._followers
@@ -280,6 +275,7 @@ class SupervisorRecorder(Beside):
         self._runs: dict[str, tuple[int, str]] = {}  # of what runs: pid and cgroup
         self._last: dict[str, Any] | None = None  # the event that was heard last
         self._lost = False  # any event
+        self._sampled = False  # any program
         self._done: _thread.LockType | None = None
 
     def begin(self, connect: "Callable[[], Client]") -> None:
@@ -371,7 +367,7 @@ class SupervisorRecorder(Beside):
         event, name = record.pop("event"), record.pop("program", None)
         now = self._file.now()
         at = min(self._file.moment(record.pop("time")), now)  # the clock may have been set back
-        if self._looker.busy or self._lost:  # what is written already may be later
+        if self._sampled or self._lost:  # what is written already may be later
             at = max(at, now - _LATEST)
         number, known = self._number(name), self._runs.get(name)
         if event == "started":
@@ -394,6 +390,7 @@ class SupervisorRecorder(Beside):
         if self._looker.follows(path):
             return
         try:
+            self._sampled = True
             self._looker.add(Follower(self._file, self._number(name), path))
         except ClimitsError as e:
             if not isinstance(e, FileNotFoundError):  # it has ended already
