@@ -448,15 +448,16 @@ def test_samplers_leave_the_rest_of_the_process_its_share(groups):
 
 
 def test_tasks_below_are_counted_whether_they_are_sampled_or_not(groups, sampler, hold):
-    top, below = groups("tasks"), groups("tasks/below")
-    for group in (top, below):
+    top = groups("tasks")
+    below = [groups(f"tasks/{name}") for name in ("one", "two")]
+    for group in below:
         hold(group, 1, 0)
     sampler.add(top.path)
     assert sampler.sample()[top.path].pids == 2
-    sampler.add(below.path)
+    sampler.add(below[0].path)
     samples = sampler.sample()
-    assert (samples[top.path].pids, samples[below.path].pids) == (2, 1)
-    assert sampler.sample([below.path]).keys() == {below.path}
+    assert (samples[top.path].pids, samples[below[0].path].pids) == (2, 1)
+    assert sampler.sample([below[0].path]).keys() == {below[0].path}
 
 
 def test_what_may_not_be_read_is_skipped(groups):

@@ -983,10 +983,13 @@ def test_an_event_that_is_heard_late_does_not_turn_time_back(tmp_path):
     late = recorder.SupervisorRecorder(path)
     late._file = recording_file.File(path, {}, print)
     late._file._t0 -= 10.0
-    late._sampled = True  # and those that were followed have ended
-    for ago in (0.0, 5.0, 3.0):
+    for ago in (0.0, 5.0, 0.2, 3.0):
         late._take({"time": time.time() - ago, "event": "signal", "signal": 15})
     late.end()
     recording = read_recording(path)
     assert recording.note() is None
-    assert [event.kind for event in recording.events] == ["signal"] * 3
+    first, *others = [event.time for event in recording.events]
+    assert first >= 10.0 and others == [first] * 3  # a reader lets no time go back
+    with open(path) as file:
+        times = [json.loads(line)["t"] for line in list(file)[1:]]
+    assert [round(first - at, 1) for at in times[:4]] == [0.0, 0.5, 0.2, 0.5]

@@ -405,8 +405,8 @@ class Process:
             # A Ctrl+C between two steps brings us here again: so the status is kept before the
             # program is reaped, and all but the last step may be done twice.
             if self._status is None:
+                self._t1 = time.monotonic()  # first: whoever finds the status needs it too
                 self._status = _ending().read_status(self.pidfd, self.status_fd)
-                self._t1 = time.monotonic()
             try:
                 os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
             except ChildProcessError:

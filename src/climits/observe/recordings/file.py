@@ -25,6 +25,9 @@ FIELDS = {
     "m": "max", "h": "high", "x": "swap_max", "l": "limit_hits", "o": "oom_kill",
     "ps": "pressure_some", "pf": "pressure_full", "u": "cpu",
 }  # fmt: skip
+#: Seconds that a line's time may lie before that of others above it: a reader takes a recording
+#: for damaged where time goes back by a second.
+_BACK = 0.5
 #: Lines that are held back, of a program that cannot be started again and again.
 _MOST_HELD = 1000
 #: The first bytes of every recording.
@@ -60,6 +63,7 @@ class File:
         self._failed_at: float | None = None
         self._warned = False
         self._lock = _thread.allocate_lock()
+        self._latest = 0.0  # time of a line
         self.began = time.time()
         self._t0 = time.monotonic()
         self._first = first = _header(header, self.began)
@@ -106,6 +110,7 @@ class File:
         with self._lock:
             if self._fd < 0:  # a thread that did not end in time
                 return
+            line = self._in_order(line)
             if self._held is not None:
                 if len(self._held) < _MOST_HELD:
                     self._held.append(line)
@@ -117,6 +122,20 @@ class File:
                 self._failed_at = None
                 self.gaps += 1
             self._append(line)
+
+    def _in_order(self, line: str) -> str:
+        """The line, with no time that a reader would take for damage: lines may come late.
+
+        What it begins with is ``{"t":SECONDS``.
+        """
+        end = line.find(",", 5)
+        if end < 0:
+            end = line.index("}")
+        at = float(line[5:end])
+        if at < self._latest - _BACK:
+            return f"{line[:5]}{self._latest - _BACK:.3f}{line[end:]}"
+        self._latest = max(self._latest, at)
+        return line
 
     def _append(self, line: str) -> bool:
         data = line.encode(errors="backslashreplace")

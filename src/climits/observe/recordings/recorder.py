@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 #: Looks a second at all programs of a supervisor together.
 _MOST_LOOKS = 200
-#: Seconds that an event may be told later than the lines around it: a reader takes a recording for
-#: damaged where time goes back by a second.
-_LATEST = 0.5
 #: Seconds before one who was let go comes again, and until a thread that does not end is left.
 _PAUSE, _PATIENCE = 0.1, 5.0
 
@@ -236,8 +233,6 @@ class Recorder:
         there = self._looker.last()
         if result is not None:
             at = self._t0 + (result.duration or 0.0)
-            if there:  # samples were written after it
-                at = max(at, self._file.now() - _LATEST)
             if self._follower is not None and self._follower.path not in there:
                 self._follower.take_result(result, at)
             values = result.replace(stdout=None, stderr=None).as_dict()
@@ -275,7 +270,6 @@ class SupervisorRecorder(Beside):
         self._runs: dict[str, tuple[int, str]] = {}  # of what runs: pid and cgroup
         self._last: dict[str, Any] | None = None  # the event that was heard last
         self._lost = False  # any event
-        self._sampled = False  # any program
         self._done: _thread.LockType | None = None
 
     def begin(self, connect: "Callable[[], Client]") -> None:
@@ -367,8 +361,6 @@ class SupervisorRecorder(Beside):
         event, name = record.pop("event"), record.pop("program", None)
         now = self._file.now()
         at = min(self._file.moment(record.pop("time")), now)  # the clock may have been set back
-        if self._sampled or self._lost:  # what is written already may be later
-            at = max(at, now - _LATEST)
         number, known = self._number(name), self._runs.get(name)
         if event == "started":
             if known is not None and known[0] == record["pid"]:
@@ -390,7 +382,6 @@ class SupervisorRecorder(Beside):
         if self._looker.follows(path):
             return
         try:
-            self._sampled = True
             self._looker.add(Follower(self._file, self._number(name), path))
         except ClimitsError as e:
             if not isinstance(e, FileNotFoundError):  # it has ended already
