@@ -243,7 +243,7 @@ def pack_call(value: "Any", name: str, *, elsewhere: bool = False, long: bool = 
     # longer is data that is sent as it lies.
     named = False
     for part in packed.parts:  # any() over a generator is a tenth of what a short task costs
-        named = named or (b"__main__" in part and not (long and len(part) >= 1 << 18))
+        named = named or (not (long and len(part) >= 1 << 18) and b"__main__" in part)
     if named and (elsewhere or not main_can_be_imported()):
         return _by_value(value, name, None)
     return packed
