@@ -191,3 +191,22 @@ def test_a_directory_that_goes_and_comes_is_told_once(start, tmp_path):
     until(path.exists)
     process.send_signal(signal.SIGTERM)
     assert ended(process) == (0, "", "")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "text"])
+def test_a_textfile_takes_the_place_of_nothing_but_metrics(tmp_path, kind):
+    path = tmp_path / "x.prom"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        path.write_text("precious")
+    before = os.lstat(path)
+    with pytest.raises(InvalidValueError, match="something that is not a file of metrics"):
+        dispatch(["metrics", "--textfile", str(path)])
+    after = os.lstat(path)
+    assert (after.st_ino, after.st_mode, after.st_size) == (
+        before.st_ino, before.st_mode, before.st_size,
+    )  # fmt: skip
+    assert [each.name for each in tmp_path.iterdir()] == ["x.prom"]

@@ -5,8 +5,10 @@ takes ten times as long as to read them.  Here the labels of a cgroup are writte
 """
 
 import os
+import stat
 
-from ...errors import ClimitsError
+from ...errors import ClimitsError, InvalidValueError
+from ...units import shown
 from ..whole_file import write_whole
 from .families import Labels
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
+#: With which a file of ours begins.
+_BEGINNING = b"# HELP climits_"
 #: What a file has, and a client gets that asks for nothing else; and the other format.
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 OPEN = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -59,9 +63,16 @@ def write_file(path: str, content: bytes) -> None:
     """Put it into a file, all at once for whoever reads it, readable for everybody.
 
     Raises:
+        InvalidValueError: something else is there.
         ClimitsError: it cannot be written; nothing is left behind, and what was there stays.
     """
     try:
+        if not _may_be_replaced(path):
+            raise InvalidValueError(
+                f"textfile: {shown(path)}: there is something that is not a file of metrics",
+                path=path,
+                hint="name a new file, such as climits.prom, or - for standard output",
+            )
         write_whole(path, content, 0o644)  # node_exporter runs as another user
     except OSError as e:
         cause = os.strerror(e.errno).lower() if e.errno else str(e)
@@ -71,3 +82,15 @@ def write_file(path: str, content: bytes) -> None:
             errno=e.errno,
             hint="name a file in a directory that can be written",
         ) from None
+
+
+def _may_be_replaced(path: str) -> bool:
+    """Whether there is nothing, or metrics: not a device, a link or somebody's work."""
+    try:
+        state = os.lstat(path)
+    except FileNotFoundError:
+        return True
+    if not stat.S_ISREG(state.st_mode):
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(_BEGINNING)) in (b"", _BEGINNING)
