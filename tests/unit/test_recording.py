@@ -13,6 +13,7 @@ import pytest
 from climits.cli.main import dispatch
 from climits.errors import ClimitsError, InvalidValueError
 from climits.observe.recordings import file as recording_file
+from climits.observe.recordings import looker as looker_module
 from climits.observe.recordings import plot as plot_module
 from climits.observe.recordings import recorder
 from climits.observe.recordings.follower import FASTEST, SLOWEST, Follower
@@ -632,7 +633,7 @@ def test_one_who_has_missed_nothing_says_nothing(record):
 
 
 def test_the_end_does_not_wait_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr(recorder, "_PATIENCE", 0.1)
+    monkeypatch.setattr(recorder, "PATIENCE", 0.1)
     hold, warnings = threading.Event(), []
 
     class Hanging(FakeClient):
@@ -676,12 +677,12 @@ class FakeSampler:
 
 @pytest.fixture
 def looker(monkeypatch):
-    monkeypatch.setattr(recorder, "Sampler", FakeSampler)
-    return recorder.Looker()
+    monkeypatch.setattr(looker_module, "Sampler", FakeSampler)
+    return looker_module.Looker()
 
 
 def test_the_first_look_is_at_the_new_one_alone(looker, file, monkeypatch):
-    monkeypatch.setattr(recorder, "start_thread", lambda _: threading.Lock())
+    monkeypatch.setattr(looker_module, "start_thread", lambda _: threading.Lock())
     paths = [f"/{n}" for n in range(20)]
     for path in paths:
         looker.add(Follower(file, 0, path))
@@ -702,7 +703,7 @@ def test_where_no_thread_can_be_started(looker, file, monkeypatch):
     def refuse(*_):
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(recorder._thread, "start_new_thread", refuse)
+    monkeypatch.setattr(looker_module._thread, "start_new_thread", refuse)
     with pytest.raises(ClimitsError, match="no thread can be started"):
         looker.add(Follower(file, 0, "/a"))
     assert looker.last() == {"/a"}

@@ -283,6 +283,15 @@ class Directory:
         except OSError as e:
             raise refusal("cannot list the cgroup", self.path, e) from None
 
+    def is_leaf(self) -> bool:
+        """Whether no cgroup is below it, as its link count tells without a look into it.
+
+        A link for itself and for its name, and one for each directory in it.
+
+        Source: fs/kernfs/inode.c (kernfs_refresh_inode).
+        """
+        return os.fstat(self.fd).st_nlink == 2
+
     def child(self, name: str) -> "Directory":
         """Open a child."""
         return Directory(f"{self.path}/{name}")
@@ -349,14 +358,11 @@ class Directory:
 def walk_paths(path: str) -> "Iterator[tuple[str, int, CgroupError | None]]":
     """A cgroup's directory and all below it, parents first, with nothing kept open.
 
-    A directory without directories in it, as its link count tells, is not listed: a thousand
-    leaves cost a stat each.  Those removed meanwhile are left out.
+    A leaf, as its link count tells (see Directory.is_leaf), is not listed: a thousand of them
+    cost a stat each.  Those removed meanwhile are left out.
 
     Yields:
         (path, inode number or 0, why it cannot be looked into or None).
-
-    Source: fs/kernfs/inode.c (kernfs_refresh_inode): a link for itself and for its name, and one
-    for each directory in it.
     """
     todo = [path]
     while todo:

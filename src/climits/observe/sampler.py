@@ -377,8 +377,7 @@ def _count_tasks(path: str, part: Part, samples: dict[str, Sample]) -> "int | No
     try:
         directory = Directory(part.directory)
         count = directory.read(part.tasks).count(b"\n")
-        # A link for itself, one for its name, and one for each directory in it: see walk_paths.
-        names = directory.children() if os.fstat(directory.fd).st_nlink != 2 else []
+        names = [] if directory.is_leaf() else directory.children()
     except CgroupError:
         return None
     for name in names:

@@ -4,8 +4,6 @@ What a thousand cgroups cost is system calls: each is opened once, its files are
 descriptor, and a directory without directories in it, as its link count tells, is not listed.
 """
 
-import os
-
 from ..cgroup.files import Directory
 from ..cgroup.layout import Layout
 from ..cgroup.memory import parse_limit
@@ -147,9 +145,7 @@ class _Reader:
                 node = _child(parent, name) if name else top
                 found = True
                 self._figures(directory, node)
-                # A link for itself and for its name, and one for each directory in it.
-                # Source: fs/kernfs/inode.c (kernfs_refresh_inode).
-                if levels != 0 and os.fstat(directory.fd).st_nlink != 2:
+                if levels != 0 and not directory.is_leaf():
                     names = directory.children()
                     todo += [(f"{path}/{name}", node, name, levels - 1) for name in names]
             except CgroupError:

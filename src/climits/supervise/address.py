@@ -62,7 +62,7 @@ def listen(host: str, port: int, *, what: str) -> "socket.socket":
     import os
     import socket
 
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    address = _written(host, port)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as e:
@@ -102,4 +102,8 @@ def listen(host: str, port: int, *, what: str) -> "socket.socket":
 def address_of(listener: "socket.socket") -> str:
     """Where it listens, as it stands in a URL: with the port that it was given for 0."""
     host, port = listener.getsockname()[:2]
+    return _written(host, port)
+
+
+def _written(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -9,7 +9,7 @@ Source: prometheus.io/docs/practices/naming and .../instrumentation (metrics, la
 
 from ...errors import UnsupportedError
 from ...supervise.program import EXITED, FAILED, PAUSED, RUNNING, STOPPED, STOPPING, WAITING
-from ...units import UNLIMITED, cut
+from ...units import UNLIMITED, cut, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def clean(value: str) -> str:
             value = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         except UnicodeEncodeError:
             pass  # not from bytes: half a pair, which JSON can hold
-        value = "".join(c if c.isprintable() else repr(c)[1:-1] for c in value)
+        value = printable(value)
     return cut(value, _LONGEST)
 
 
