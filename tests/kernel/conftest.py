@@ -1,4 +1,4 @@
-"""What the tests of containers share."""
+"""What the tests on a real kernel share: cgroups, and the surroundings of containers."""
 
 import os
 import shutil
@@ -152,3 +152,21 @@ def zeros():
         pytest.skip("there is no device here that a container has not anyway")
     cover = f'mount --bind /dev/zero {path} && exec "$@"'
     return path, ["unshare", "--mount", "sh", "-c", cover, "sh"]
+
+
+@pytest.fixture
+def groups():
+    """groups(path, **limits) makes /climits/PATH; all are emptied and removed at the end."""
+    made = []
+
+    def make(path, **limits):
+        parent, _, name = f"/climits/{path}".rpartition("/")
+        made.append(climits.Cgroup.create(name, parent=parent, **limits))
+        return made[-1]
+
+    yield make
+    for group in reversed(made):
+        if not group.tracker.directory.is_gone():
+            group.kill()
+        group.remove()
+        group.close()

@@ -13,7 +13,6 @@ import pytest
 from support import IN_VM, PATIENCE, until
 
 from climits.cgroup import files
-from climits.cgroup.group import Cgroup
 from climits.cli.main import dispatch
 from climits.errors import CgroupGoneError, UnsupportedError
 from climits.linux import proc
@@ -26,23 +25,6 @@ from climits.units import UNLIMITED
 
 MIB = 1 << 20
 pytestmark = pytest.mark.timeout(60 * PATIENCE)
-
-
-@pytest.fixture
-def groups():
-    """groups(path, **limits) makes /climits/PATH; all are emptied and removed at the end."""
-    made = []
-
-    def make(path, **limits):
-        parent, _, name = f"/climits/{path}".rpartition("/")
-        made.append(Cgroup.create(name, parent=parent, **limits))
-        return made[-1]
-
-    yield make
-    for group in reversed(made):
-        if not group.tracker.directory.is_gone():
-            group.kill()
-        group.remove()
 
 
 @pytest.fixture

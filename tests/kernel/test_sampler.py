@@ -10,7 +10,6 @@ import pytest
 from support import PATIENCE, until
 
 from climits.cgroup import files
-from climits.cgroup.group import Cgroup
 from climits.cgroup.layout import Layout, current
 from climits.errors import CgroupGoneError, CgroupPermissionError, UnsupportedError
 from climits.observe.sampler import Sampler
@@ -33,21 +32,9 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def groups():
-    """groups(name, **limits) makes /climits/climits-NAME; all are removed at the end."""
-    made = []
-
-    def make(name, **limits):
-        parent, _, last = f"/climits/climits-{name}".rpartition("/")
-        made.append(Cgroup.create(last, parent=parent, **limits))
-        return made[-1]
-
-    yield make
-    for group in reversed(made):
-        if not group.tracker.directory.is_gone():
-            group.kill()
-        group.remove()
-        group.close()
+def groups(groups):
+    """groups(name, **limits) makes /climits/climits-NAME."""
+    return lambda name, **limits: groups(f"climits-{name}", **limits)
 
 
 @pytest.fixture
