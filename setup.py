@@ -14,6 +14,8 @@ class Build(build_ext):
         super().run()
         home = "src/climits/launch" if self.inplace else f"{self.build_lib}/climits/launch"
         self.mkpath(home)
+        if static := os.environ.get("CLIMITS_STATIC_CC"):  # such as musl-gcc: 22 KB instead of 690
+            self.compiler.set_executables(compiler_so=static, linker_exe=static)
         objects = self.compiler.compile(
             ["src/climits/launch/init.c"], output_dir=self.build_temp,
             extra_postargs=["-Os", "-Wall", "-Wextra"],

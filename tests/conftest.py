@@ -15,8 +15,16 @@ from climits.cgroup.layout import current
 from climits.cli.main import dispatch
 
 
+#: An ordinary user's manager makes them scopes with a memory limit, on cgroup v2.
+MAY_MAKE_CGROUPS = os.geteuid() == 0 or (
+    os.path.exists(f"/run/user/{os.geteuid()}/systemd/private")
+    and os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+)
+
+
 def pytest_configure(config):
-    config.addinivalue_line("markers", "kernel: needs cgroups of a real kernel and root")
+    config.addinivalue_line("markers", "kernel: needs cgroups of a real kernel")
+    config.addinivalue_line("markers", "root(reason): of no use to an ordinary user")
     config.addinivalue_line("markers", "vm_only: could harm the machine: runs in the VM only")
     config.addinivalue_line("markers", "vm: boots the test VM")
     config.kernel_tests_passed = 0
@@ -41,8 +49,11 @@ def pytest_collection_modifyitems(items):
 def pytest_runtest_setup(item):
     if item.get_closest_marker("vm_only") and not IN_VM:
         pytest.skip("could harm the machine: runs in the VM only (make test-vm)")
-    if item.get_closest_marker("kernel") and os.geteuid() != 0:
-        pytest.skip("needs root to make cgroups")
+    if os.geteuid() != 0:
+        if item.get_closest_marker("kernel") and not MAY_MAKE_CGROUPS:
+            pytest.skip("needs root, or a systemd user manager on v2, to make cgroups")
+        if marker := item.get_closest_marker("root"):
+            pytest.skip(f"needs root: {marker.args[0]}")
 
 
 @pytest.hookimpl(hookwrapper=True)

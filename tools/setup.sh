@@ -37,7 +37,9 @@ venv)
     ;;
 system)
     apt_install stress util-linux qemu-system-x86 busybox-static xz-utils zstd libseccomp2 \
-        cgroup-tools procps uidmap chromium chromium-driver prometheus containerd runc podman curl tmux zsh fish man-db
+        systemd libpam-systemd dbus-user-session \
+        cgroup-tools procps uidmap chromium chromium-driver prometheus containerd runc podman curl tmux zsh fish man-db \
+        musl-tools lintian dpkg-dev
     # What apt knows of the kernels may be older than the archive.
     tests/vm/kernels.sh || { apt-get -qq update && tests/vm/kernels.sh; }
     ;;

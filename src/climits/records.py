@@ -217,6 +217,35 @@ class Pressure(Record):
     memory_full: "float | None" = None
 
 
+class Polling(Record):
+    """What was found by polling, where no kernel kept the limit.
+
+    Memory is the sum of the proportional set sizes of all processes, and of their swap.
+
+    Attributes:
+        peak: the highest that was read, bytes; between two looks it may have been more.  None
+            where the program ended before the first.
+        overshoot: how far beyond the limit it was when it had been stopped, bytes; None where it
+            stayed within.
+        samples: how often was looked.
+        interval: mean time between two looks, seconds; None without any.
+        longest_interval: the longest, seconds.
+        estimated: processes whose proportional size the kernel does not show to us (those of
+            other users): what they have alone was counted for them; the most in one look.
+        cpu_time: what the looking itself took, seconds.
+        kernel_could: the kernel could have enforced the limit here, as far as can be seen.
+    """
+
+    peak: "int | None" = None
+    overshoot: "int | None" = None
+    samples: int
+    interval: "float | None" = None
+    longest_interval: float
+    estimated: int = 0
+    cpu_time: float
+    kernel_could: bool = False
+
+
 class Evidence(Record):
     """What a verdict rests on, read before the cgroup was removed.
 
@@ -230,6 +259,7 @@ class Evidence(Record):
             count it for the cgroup (v1 without cpuacct).
         stragglers: processes that the program left behind and that were killed.
         too_small_to_start: the limit left no room even for execve.
+        polling: what was found by polling; None where the kernel kept the limit.
     """
 
     usage: MemoryUsage
@@ -240,6 +270,7 @@ class Evidence(Record):
     cpu_system: "float | None" = None
     stragglers: int = 0
     too_small_to_start: bool = False
+    polling: "Polling | None" = None
 
 
 class Result(Record):
@@ -248,13 +279,16 @@ class Result(Record):
     Attributes:
         schema: version of this record's JSON.
         command: the program and its arguments.
-        verdict: exited, signaled, oom-killed, timed-out, stopped or failed-to-start.
+        verdict: exited, signaled, oom-killed, memory-exceeded, timed-out, stopped or
+            failed-to-start.
         returncode: exit status, or minus the number of the signal, as in subprocess; None when
             the program did not start.
         signal: number of the signal that ended it.
         exit_status: what `climits run` exits with.
         pid: of the program.
         cgroup: its path below the mount point, such as /climits/web.
+        enforced_by: who kept its limits: kernel, or poll (then see evidence.polling); None where
+            it did not start.
         memory_max: the limit when it ended, bytes or UNLIMITED.
         memory_peak: highest usage, bytes.
         swap_max: the swap limit when it ended, bytes or UNLIMITED.
@@ -276,6 +310,7 @@ class Result(Record):
     exit_status: int
     pid: "int | None" = None
     cgroup: "str | None" = None
+    enforced_by: "str | None" = None
     memory_max: "Limit | None" = _late()
     memory_peak: "int | None" = None
     swap_max: "Limit | None" = _late()

@@ -15,7 +15,7 @@ from climits.linux.kernel_config import (
 from climits.linux.mounts import Mount
 from climits.observe import checks
 from climits.observe.doctor import examine, overall
-from climits.observe.facts import Facts, read_sysctls
+from climits.observe.facts import Facts, UserFacts, read_sysctls
 from climits.observe.remedies import CONFIG_OPTIONS, TROUBLES, fine, trouble
 from climits.observe.trial import Trial
 
@@ -29,12 +29,18 @@ SYSCTLS = {
     "fs.inotify.max_user_instances": 128,
     "fs.inotify.max_user_watches": 8192,
 }
+USER = UserFacts(
+    name="alice", uid=1000, systemd=True, manager=True, bus=True, home="/climits/user-1000",
+    delegated=frozenset(("cpu", "memory", "pids")), owns_home=False,
+    subordinate=("/etc/subuid", "/etc/subgid"), helpers=("newuidmap", "newgidmap"),
+)  # fmt: skip
 NAMESPACES = frozenset(("user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time"))
 TRIAL = Trial(
     path="/climits/doctor-7-1", peak=True, counts_oom_kills=True, kills_at_once=True, freezes=True,
     reclaims=True, pressure=True, delegated=frozenset(("pids", "cpu", "cpuset")),
 )  # fmt: skip
 FAILED = Trial(error="cannot make the cgroup: /x: no", hint="do that", refused=False)
+REFUSED = FAILED.replace(refused=True)
 
 
 @pytest.fixture
@@ -72,6 +78,14 @@ def host(v2):
 
 def without(**changes):
     return {"trial": TRIAL.replace(**changes)}
+
+
+def as_user(**changes):
+    return {"root": False, "user": USER.replace(**changes)}
+
+
+def without_right(**changes):
+    return {"trial": REFUSED, **as_user(**changes)}
 
 
 def sysctl(**changes):
@@ -127,8 +141,20 @@ HOSTS = [
     ("no-v2-beside", "legacy", {"mounts": LEGACY}),
     ("memory-missing", "memory controller is not available", {"mounts": v1("cpu"),
                                                               "trial": FAILED}),
-    ("no-right", "cannot make", {"trial": FAILED.replace(refused=True), "root": False}),
+    ("no-right", "cannot make", {"trial": REFUSED, "root": False}),
     ("limit-refused", "cannot make", {"trial": FAILED}),
+    ("no-user-manager", "user@1000.service does not run", without_right(manager=False, bus=False)),
+    ("no-user-bus", "/run/user/1000", without_right(bus=False)),
+    ("memory-not-delegated", "was given cpu", without_right(delegated=frozenset(("cpu",)))),
+    ("no-owned-cgroup", "/climits/user-1000 is not there", without_right(systemd=False)),
+    ("outside-owned-cgroup", "/climits/user-1000 is alice's",
+     without_right(systemd=False, owns_home=True)),
+    ("container-root-busy", "cannot make", {"trial": FAILED, "busy_root": True}),
+    ("container-host-tree", "docker (/.dockerenv) in /docker/abc",
+     {"container": "docker", "container_mark": "/.dockerenv", "first_process": "/docker/abc"}),
+    ("no-subordinate-ids", "no range for alice in /etc/subgid",
+     as_user(subordinate=("/etc/subuid",))),
+    ("no-newuidmap", "newgidmap", as_user(helpers=("newuidmap",))),
     ("no-oom-counter", "not counted", without(counts_oom_kills=False)),
     ("controller-missing", "pids", {"mounts": v1("memory", "cpu", "cpuset")}),
     ("controller-not-delegated", "not here: cpu, cpuset",
@@ -231,9 +257,54 @@ def test_no_swap_needs_no_limit(host):
 
 def test_the_marks_of_a_container_are_told(host):
     mounts = [Mount("1 1 0:1 /docker/abc /nowhere rw - cgroup cgroup rw,memory")]
-    text = found_by(checks.container, host(mounts, cgroup_namespace=True, container="/.dockerenv"))
-    assert "/.dockerenv" in text and "namespace" in text and "at /nowhere" in text
+    docker = {"container": "docker", "container_mark": "/.dockerenv"}
+    text = found_by(checks.container, host(mounts, cgroup_namespace=True, **docker))
+    assert text.startswith("docker (/.dockerenv), in a cgroup namespace")
+    text = found_by(checks.container, host(mounts, first_process="/docker/abc", **docker))
+    assert "in the host's cgroup namespace; only a part of the tree is mounted at /nowhere" in text
+    # A machine that was made of a container's image.
+    text = found_by(checks.container, host(first_process="/init.scope", **docker))
+    assert text == "docker (/.dockerenv), in the host's cgroup namespace"
     assert found_by(checks.container, host()) == "no sign of one"
+    text = found_by(checks.container, host(cgroup_namespace=True))
+    assert text.startswith("some kind of one, in a cgroup namespace")
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [("docker", "writable-cgroups=true"), ("podman", "unmask=/sys/fs/cgroup"),
+     ("kubernetes", "securityContext"), ("lxc", "lxc.mount.auto"), ("other", "private")],
+)  # fmt: skip
+def test_a_read_only_tree_names_what_to_add_to_the_run_command(host, kind, remedy):
+    mounts = v1("memory", options="ro")
+    facts = host(mounts, container=kind, container_mark="x", trial=REFUSED, first_process="/x")
+    assert remedy in checks.filesystems(facts)[0].remedy
+    elsewhere = checks.filesystems(host(mounts, trial=REFUSED))[0].remedy
+    assert elsewhere == "mount -o remount,rw /nowhere/memory"
+
+
+def test_a_user_for_whom_all_is_well(host):
+    findings = examine(host(**as_user(), kernel_log=False))
+    assert overall(findings) == "ok"
+    assert "works: " in found_by(checks.ordinary_users, host(**as_user()))
+    # Nobody means an ordinary user to read it.
+    assert "ordinary user" in found_by(checks.kernel_log, host(**as_user(), kernel_log=False))
+
+
+def test_a_user_is_told_the_command_with_their_name(host):
+    for changes in (without_right(systemd=False), as_user(subordinate=())):
+        remedies = [f.remedy for f in examine(host(**changes)) if f.remedy]
+        assert "as root: climits setup --user alice --apply" in remedies
+    changes = {**as_user(), **without(delegated=frozenset(("pids", "cpu")))}
+    remedies = [f.remedy for f in examine(host(**changes)) if f.remedy]
+    assert remedies == ["as root: climits setup --user alice --apply, and log in again"]
+    (finding,) = checks.memory_limit(host(**without_right()))
+    assert (finding.key, finding.remedy) == ("no-right", "do that")
+
+
+def test_the_refusal_of_a_read_only_tree_is_no_matter_of_the_user(host):
+    facts = host(v1("memory", options="ro"), **without_right(systemd=False))
+    assert [f.key for f in checks.memory_limit(facts)] == ["no-right"]
 
 
 def test_one_trouble_is_told_once(host):

@@ -60,7 +60,7 @@ def test_each_option_of_run_is_made_use_of():
     names = {option[0][2:].replace("-", "_") for option in RUN}
     own = {
         "timeout", "kill_after", "chdir", "env", "clear_env", "json", "json_fd", "quiet", "explain",
-        "verbose", "no_history", "record",
+        "verbose", "no_history", "record", "slice", "unit", "no_systemd",
     }  # fmt: skip
     assert names | {"extra_groups"} == set(run._SPEC) | own  # those of a bundle
     assert set(run._SPEC) <= inspect.signature(Spec).parameters.keys()

@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from climits.cgroup import placement
+from climits.cgroup import homes, placement
 from climits.cgroup.find import is_process
+from climits.cgroup.homes import default_parent
 from climits.cgroup.layout import Layout
 from climits.cgroup.placement import (
     KEPT,
     check_component,
     check_name,
     check_path,
-    default_parent,
     locate,
     owner_mark,
     owner_pid,
@@ -288,9 +288,9 @@ def tree(tmp_path, monkeypatch):
     """A hierarchy in ordinary directories, and a user who may write in some of them."""
     text = f"32 31 0:29 / {tmp_path} rw - cgroup cgroup rw,memory"
     allowed = set()
-    monkeypatch.setattr(placement.os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(placement.os, "access", lambda path, mode: path in allowed)
-    monkeypatch.setattr(placement, "cgroup_paths", lambda: {"memory": "/user/u1", "": "/"})
+    monkeypatch.setattr(homes.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(homes.os, "access", lambda path, mode: path in allowed)
+    monkeypatch.setattr(homes, "cgroup_paths", lambda: {"memory": "/user/u1", "": "/"})
 
     def allow(*paths):
         for path in paths:
@@ -319,5 +319,5 @@ def test_a_cgroup_that_is_there_but_not_ours_is_no_parent(tree):
 
 
 def test_root_needs_no_delegation(monkeypatch):
-    monkeypatch.setattr(placement.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(homes.os, "geteuid", lambda: 0)
     assert default_parent(LAYOUT.hierarchies) == placement.HOME == "/climits"

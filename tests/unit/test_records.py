@@ -48,8 +48,8 @@ def full(kind):
 
 def test_the_records_are_those_we_know():
     assert {kind.__name__ for kind in ALL} == {
-        "Evidence", "KilledProcess", "MemoryEvents", "MemoryLimits", "MemoryUsage", "Pressure",
-        "Result",
+        "Evidence", "KilledProcess", "MemoryEvents", "MemoryLimits", "MemoryUsage", "Polling",
+        "Pressure", "Result",
     }  # fmt: skip
 
 

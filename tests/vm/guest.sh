@@ -6,10 +6,10 @@
 #   setup   in that root: what a system prepares when it starts (devices, user, swap, cgroups)
 #   run     the command: its output, its exit status
 #
-# Each is started anew, so that an init system could stand between setup and run.
+# Each is started anew: with --systemd, systemd stands between setup and run.
 # The shell runs busybox's own applets, by way of /proc; the command gets the host's /bin/sh.
 
-# MODULES MODE SWAP RUN_AS END_MARK: see Machine.initramfs in vm.py
+# MODULES MODE SWAP RUN_AS SYSTEMD END_MARK: see Machine.initramfs in vm.py
 # shellcheck source=/dev/null
 . "${0%/*}/config"
 
@@ -46,6 +46,13 @@ boot() {
 }
 
 setup() {
+    ifconfig lo up
+    add_user tester 4242
+    chmod a+rx /root # the Python interpreter may live there
+    if [ "$SWAP" ]; then
+        { mkswap "$SWAP" >/dev/null && swapon "$SWAP"; } || die "cannot swap on $SWAP"
+    fi
+    [ -z "$SYSTEMD" ] || start_systemd
     mkdir /dev/pts /dev/shm
     mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
     mount -t tmpfs -o mode=1777 shm /dev/shm
@@ -55,14 +62,7 @@ setup() {
     ln -s fd/1 /dev/stdout
     ln -s fd/2 /dev/stderr
     hostname vm
-    ifconfig lo up
-    add_user tester 4242
-    chmod a+rx /root # the Python interpreter may live there
-    if [ "$SWAP" ]; then
-        { mkswap "$SWAP" >/dev/null && swapon "$SWAP"; } || die "cannot swap on $SWAP"
-    fi
     mount_cgroups
-    check_cgroups
     exec $VM/busybox sh $VM/init run
 }
 
@@ -73,6 +73,34 @@ add_user() { # NAME ID
     echo "$1:100000:65536" | tee -a /etc/subuid >>/etc/subgid
     mkdir "/home/$1"
     chown "$2:$2" "/home/$1"
+}
+
+# Become systemd, which does the rest of setup itself. Of what starts along with it only the journal,
+# the bus and logins are kept: by taking away the links, not the units, which a test may start.
+start_systemd() {
+    lib=/lib/systemd
+    [ -x $lib/systemd ] || die "no systemd: install systemd dbus-user-session libpam-systemd"
+    rm -f /.dockerenv # systemd would take this for a container
+    [ -s /etc/machine-id ] || tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
+    rm -rf /etc/systemd/system/*.wants /etc/systemd/user/*.wants $lib/system-generators/*
+    find $lib/system/*.wants -type l ! -name 'systemd-journald*' ! -name 'dbus.*' -exec rm {} +
+    mkdir -p /run/systemd/system
+    cat >/run/systemd/system/vm.target <<-EOF
+	[Unit]
+	Description=What a login needs, and the command
+	Requires=basic.target dbus.socket systemd-logind.service
+	Wants=vm-run.service
+	AllowIsolate=yes
+	EOF
+    cat >/run/systemd/system/vm-run.service <<-EOF
+	[Unit]
+	Description=Log in and run the command
+	After=basic.target dbus.socket systemd-logind.service
+	[Service]
+	ExecStart=$VM/busybox sh $VM/init run
+	OOMPolicy=continue
+	EOF
+    exec $lib/systemd
 }
 
 # In the places and with the options that systemd has for each mode.
@@ -114,12 +142,21 @@ lacks() { # CONTROLLER VERSION
 }
 
 run() {
+    check_cgroups
     until set -- /dev/vport*p1 && [ -c "$1" ]; do sleep 0.02; done
     # A port can be opened once only; with a pipe before it, /dev/stdout works too. The end mark
     # takes the same way as the output and so stays behind it, whoever else still holds the pipe.
     {
         chmod a+rw /dev/fd/1
-        setsid env -i $VM/busybox su -s /bin/sh -c ". $VM/command" "$RUN_AS"
+        if [ "$SYSTEMD" ]; then
+            # A login, through PAM, as sshd makes it: in a session of its own, which has a number
+            # (of the audit subsystem), beside the manager of the user.
+            echo "$(id -u "$RUN_AS")" >/proc/self/loginuid
+            env -i XDG_SESSION_CLASS=user XDG_SESSION_TYPE=tty \
+                /bin/su --login --shell /bin/sh --command ". $VM/command" "$RUN_AS"
+        else
+            setsid env -i $VM/busybox su -s /bin/sh -c ". $VM/command" "$RUN_AS"
+        fi
         printf '%s %s\n' "$END_MARK" $?
     } </dev/null 2>&1 | cat >"$1"
     sleep 60 # vm.py pulls the plug

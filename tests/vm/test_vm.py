@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import matrix
 import pytest
 import vm
 
@@ -102,6 +103,21 @@ def test_qemu_never_uses_kvm_and_has_a_disk_only_for_swap(
     argv = vm.Machine(kernel, parallel=True).qemu(7, 8, 9)
     assert argv[argv.index("-accel") + 1] == "tcg,thread=multi"
     assert "-drive" in argv
+
+
+@pytest.mark.parametrize("mode", vm.MODES)
+def test_qemu_tells_systemd_the_layout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    monkeypatch.setattr(vm, "tool", lambda name, package: name)
+    machine = vm.Machine(make_kernel(tmp_path, "1"), mode=mode, systemd=True, append="psi=0")
+    argv = machine.qemu(7, 8, 9)
+    options = argv[argv.index("-append") + 1].split()
+    assert options[-1] == "psi=0"
+    assert "systemd.unit=vm.target" in options
+    assert ("systemd.unified_cgroup_hierarchy=1" in options) == (mode == "v2")
+    assert ("systemd.legacy_systemd_cgroup_controller=1" in options) == (mode == "v1")
+    assert ("cgroup_no_v1=memory,cpuset" in options) == (mode == "mixed")
 
 
 def test_cache_dir(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,6 +375,36 @@ def test_kernels_leaves_nothing_half_done(apt: Apt) -> None:
     assert os.listdir(apt.cache / "kernels") == []
 
 
+# -- matrix.py --------------------------------------------------------------------------------
+
+
+def rows(kernel: str, mode: str, login: str = "") -> list[matrix.Row]:
+    return [r for r in matrix.matrix() if r[:2] == (kernel, mode) and r.login == login]
+
+
+@pytest.mark.parametrize(("mode", "without"), [("v1", matrix.ONCE_A_KERNEL), ("v2", ())])
+def test_matrix_leaves_no_test_out(mode: str, without: tuple[str, ...]) -> None:
+    wanted = matrix.files(*matrix.EVERYWHERE, without=without)
+    listed = [file for row in rows(OLD, mode) for file in row.tests]
+    assert set(wanted) <= set(listed)
+    assert len(listed) == len(set(listed))
+
+
+def test_matrix_runs_what_asks_the_kernel_on_each_layout() -> None:
+    for kernel, mode in ((OLD, "v1"), (OLD, "hybrid"), (OLD, "v2"), (NEW, "v2"), (NEW, "mixed")):
+        names = {Path(file).name for row in rows(kernel, mode) for file in row.tests}
+        assert {"test_memory_contract.py", "test_kernel_run.py", "test_events.py"} <= names
+
+
+@pytest.mark.parametrize(("login", "words"), [("root", []), ("tester", ["--user"])])
+def test_matrix_under_systemd(login: str, words: list[str]) -> None:
+    (row,) = rows(OLD, "v2", login)
+    machine = row.machine()
+    end = machine.index("--")
+    assert machine[machine.index("--systemd") : end] == ["--systemd", *words]
+    assert any(word.endswith("systemd/test_systemd_vm.py") for word in machine[end:])
+
+
 # -- real machines ----------------------------------------------------------------------------
 
 
@@ -456,11 +502,78 @@ def test_vm_time_out() -> None:
 @pytest.mark.vm
 def test_vm_that_panics() -> None:
     status, out, err = boot(
-        "--", "sh", "-c", "echo last words; echo c >/proc/sysrq-trigger; sleep 9"
+        # What is on its way through the pipe in the guest is lost: give it a second of idleness.
+        "--",
+        "sh",
+        "-c",
+        "echo last words; sleep 1; echo c >/proc/sysrq-trigger; sleep 9",
     )
     assert (status, out) == (125, "last words\n")
     assert "Kernel panic" in err
     assert err.endswith("vm.py: the machine ended early: its console is above\n")
+
+
+# -- systemd ----------------------------------------------------------------------------------
+
+PROBE = (
+    'id -u; pwd; echo "$PATH"; echo $HOME $USER $VM_MODE; cat /proc/1/comm; cat /proc/self/cgroup;'
+    "echo $XDG_RUNTIME_DIR $DBUS_SESSION_BUS_ADDRESS;"
+    "systemctl --user is-system-running --wait; exit 7"
+)
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize(
+    ("words", "uid", "home"),
+    [([], 0, "/root root v2"), (["--user"], 4242, "/home/tester tester v2")],
+)
+def test_systemd_v2_runs_the_command_as_a_login_does(words: list[str], uid: int, home: str) -> None:
+    status, out, err = boot("--systemd", *words, "--", "sh", "-c", PROBE)
+    lines = out.splitlines()
+    assert lines[:5] == [str(uid), str(Path.cwd()), os.environ["PATH"], home, "systemd"]
+    assert re.fullmatch(rf"0::/user\.slice/user-{uid}\.slice/session-\d+\.scope", lines[5])
+    bus = f"/run/user/{uid}"
+    assert lines[6:] == [f"{bus} unix:path={bus}/bus", "running"]
+    assert (status, err) == (7, "")
+
+
+@pytest.mark.vm
+def test_systemd_machine_may_be_changed() -> None:
+    script = (
+        "mkdir /etc/systemd/system/user@.service.d && cd /etc/systemd/system &&"
+        "printf '[Service]\\nDelegate=cpuset memory\\n' >user@.service.d/test.conf &&"
+        "systemctl daemon-reload && useradd -u 4300 -m other && loginctl enable-linger other &&"
+        "until systemctl -q is-active user@4300; do sleep 0.2; done &&"
+        "cat /sys/fs/cgroup/user.slice/user-4300.slice/user@4300.service/cgroup.controllers &&"
+        "systemctl --failed --no-legend"
+    )
+    status, out, err = boot("--systemd", "--", "sh", "-c", script)
+    assert {"cpuset", "memory"} <= set(out.split())
+    assert len(out.splitlines()) == 1  # none has failed
+    assert (status, err) == (0, "")
+
+
+@pytest.mark.vm
+def test_systemd_command_not_found_and_every_byte() -> None:
+    code = "import random, sys; sys.stdout.buffer.write(random.Random(5).randbytes(100000))"
+    words = ["--systemd", "--user", "--", "sh", "-c", '"$@"; no-such-command', "sh"]
+    with start(*words, "/usr/bin/python3", "-c", code) as process:
+        out, err = process.communicate()
+    assert out.startswith(random.Random(5).randbytes(100000))
+    assert out.endswith(b"no-such-command: not found\n")
+    assert (process.returncode, err) == (127, b"")
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("mode", ["v1", "hybrid", "mixed"])
+def test_systemd_mounts_the_layout(mode: str) -> None:
+    mounts, controllers = layout(OLD, mode, "--systemd")
+    assert mounts.pop("") == "tmpfs"
+    assert mounts.pop("/systemd") == "cgroup"
+    assert mounts.pop("/unified", "cgroup2" if mode == "v1" else "") == "cgroup2"
+    assert ("/memory" in mounts) == ("/cpuset" in mounts) == (mode != "mixed")
+    assert {"/blkio", "/freezer", "/pids"} <= set(mounts)
+    assert controllers == ({"memory", "cpuset"} if mode == "mixed" else set())
 
 
 # -- the cgroup layouts -----------------------------------------------------------------------
@@ -468,13 +581,14 @@ def test_vm_that_panics() -> None:
 OTHERS = {"blkio", "cpu", "cpuacct", "devices", "freezer", "perf_event", "pids"}
 
 
-def layout(kernel: str, mode: str) -> tuple[dict[str, str], set[str]]:
+def layout(kernel: str, mode: str, *words: str) -> tuple[dict[str, str], set[str]]:
     """Return the type of each mount in /sys/fs/cgroup, and the controllers that are on v2."""
     script = (
         "cd /sys/fs/cgroup; grep $PWD /proc/mounts; echo --;"
         "cat cgroup.controllers unified/cgroup.controllers 2>/dev/null; true"
     )
-    status, out, err = boot("--mode", mode, "--", "sh", "-c", script, kernel=kernel)
+    words = (*words, "--mode", mode, "--")
+    status, out, err = boot(*words, "sh", "-c", script, kernel=kernel)
     assert (status, err) == (0, "")
     mounts, controllers = out.split("--\n")
     fields = [line.split() for line in mounts.splitlines()]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Run a command as root in a throw-away virtual machine, with the cgroup layout asked for.
+"""Run a command in a throw-away virtual machine, with the cgroup layout asked for.
 
     python tests/vm/vm.py [--kernel PREFIX] [--mode v1|hybrid|v2|mixed] [options] -- COMMAND...
 
@@ -7,8 +7,10 @@ The machine boots a kernel that kernels.sh fetched, and sees this host's root fi
 same paths, under a layer that is thrown away. What COMMAND prints comes out here while it runs;
 its exit status is ours. 124: time-out. 125: the machine failed; its console is printed.
 
-COMMAND is not shell text. Of our environment it gets PATH and the working directory, and besides
-VM_MODE and VM_KERNEL (the release).
+COMMAND is not shell text. It runs as root, or as the user tester. Of our environment it gets PATH
+and the working directory, and besides VM_MODE and VM_KERNEL (the release). With --systemd it runs
+where a login through PAM puts it: in /user.slice/user-ID.slice/session-N.scope, with a user manager
+beside it, and XDG_RUNTIME_DIR and DBUS_SESSION_BUS_ADDRESS to find that.
 
 Needs qemu-system-x86 and busybox-static. The guest's side is guest.sh; README.md has the rest.
 """
@@ -39,19 +41,33 @@ MODES = {
     "v2": "cgroup2 alone",
     "mixed": "memory and cpuset on cgroup2 in /sys/fs/cgroup/unified, the others on v1",
 }
+#: The layout is then for systemd to mount. Of "mixed" it is told by what the kernel keeps from v1.
+SYSTEMD_OPTIONS = {
+    "v1": "systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1",
+    "hybrid": "systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=0",
+    "v2": "systemd.unified_cgroup_hierarchy=1",
+    "mixed": "systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=0 "
+    "cgroup_no_v1=memory,cpuset",
+}
 MODULES = ("virtio_pci", "virtio_blk", "virtio_console", "9pnet_virtio", "9p", "overlay")
 KERNEL_OPTIONS = (
-    "console=ttyS0 quiet panic=-1 oops=panic swapaccount=1 "
+    # After a panic one second, in which the emulator passes on what was written before it.
+    "console=ttyS0 quiet panic=1 oops=panic swapaccount=1 "
     # On a busy host the emulated timer is late, and the kernel would take it for a broken one.
     "no_timer_check "
     # For speed, see README.md: ciphers need no self-test; the emulated clock is good, though the
     # kernel doubts it; and code must be translated anew wherever its address is.
     "mitigations=off cryptomgr.notests tsc=reliable norandmaps"
 )
+#: What goes wrong is told in the kernel's log, and so on the console.
+SYSTEMD_START = (
+    "systemd.unit=vm.target systemd.hostname=vm systemd.show_status=no systemd.log_target=kmsg"
+)
 QEMU_OPTIONS = (
     "-nodefaults -no-user-config -no-reboot -display none "
-    # No model is emulated faster than max, and none has more.
-    "-cpu max "
+    # No model is emulated faster than max, and none has more. Without erms the kernel fills memory
+    # by words, as each step of a string instruction is emulated, and not by bytes.
+    "-cpu max,-erms "
     # Little to probe, and a firmware that does no more than start the kernel.
     "-machine q35,sata=off,smbus=off -bios qboot.rom "
     "-virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap "
@@ -162,6 +178,7 @@ class Machine:
     swap: int = 256
     append: str = ""
     user: bool = False
+    systemd: bool = False
     parallel: bool = False
 
     def script(self, command: Sequence[str]) -> str:
@@ -188,6 +205,7 @@ class Machine:
             "MODE": self.mode,
             "SWAP": "/dev/vda" if self.swap else "",
             "RUN_AS": "tester" if self.user else "root",
+            "SYSTEMD": "yes" if self.systemd else "",
             "END_MARK": end_mark,
         }
         folders = ("bin", "dev", "lower", "modules", "new", "proc", "sys", "upper")
@@ -213,7 +231,10 @@ class Machine:
         argv += ["-smp", str(self.cpus), "-m", str(self.mem)]
         argv += ["-kernel", str(self.kernel.folder / "vmlinux")]
         argv += ["-initrd", f"/proc/self/fd/{initramfs}"]
-        argv += ["-append", f"{KERNEL_OPTIONS} {self.append}"]
+        options = [KERNEL_OPTIONS]
+        if self.systemd:
+            options += [SYSTEMD_START, SYSTEMD_OPTIONS[self.mode]]
+        argv += ["-append", " ".join([*options, self.append])]
         argv += ["-serial", f"file:/proc/self/fd/{console}"]
         if self.swap:
             argv += ["-drive", f"if=virtio,format=raw,cache=unsafe,file=/proc/self/fd/{swap}"]
@@ -320,6 +341,7 @@ def parse() -> argparse.Namespace:
     option("--timeout", default=600, type=float, metavar="S", help="for all of it (600)")
     option("--append", default="", metavar="CMDLINE", help="more of the kernel's command line")
     option("--user", action="store_true", help="run COMMAND as the user tester, id 4242")
+    option("--systemd", action="store_true", help="systemd as process 1, COMMAND in a session")
     option("--parallel", action="store_true", help="a host thread for each processor: see README")
     option("-v", "--verbose", action="store_true", help="print the console at the end")
     option("command", nargs="+", metavar="COMMAND")
@@ -344,6 +366,7 @@ def main() -> int:
             swap=options.swap,
             append=options.append,
             user=options.user,
+            systemd=options.systemd,
             parallel=options.parallel,
         )
         return run(machine, options.command, options.timeout, options.verbose)

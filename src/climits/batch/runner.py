@@ -3,6 +3,7 @@
 import os
 import resource
 
+from ..cgroup.homes import homes
 from ..cgroup.layout import current
 from ..cgroup.leftovers import sweep
 from ..errors import ClimitsError, InvalidValueError, LaunchError
@@ -168,7 +169,8 @@ class Batch:
         )  # fmt: skip
         try:
             # Of a batch that was killed: what it left must not run beside what takes its place.
-            sweep(current(), timeout=5.0)
+            for home in homes():
+                sweep(current(), home, timeout=5.0)
             guard = self._start_guard()
             self._host = self._make_host(self.loop)
             for index, job in enumerate(self.jobs):

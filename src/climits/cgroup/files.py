@@ -10,6 +10,7 @@ import stat
 
 from ..errors import CgroupError, CgroupExistsError, CgroupGoneError, CgroupPermissionError
 from ..launch._spawn import Keeper
+from ..linux.xattrs import getxattr, listxattr, removexattr, setxattr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,15 +25,23 @@ _CAUSES = {
     errno.ERANGE: "out of range",
     errno.EAGAIN: "a limit on the number of cgroups or processes was reached",
 }
+#: For those who cannot make any.
 PERMISSION_HINT = (
-    "run as root, or in a cgroup that was delegated to you "
-    "(systemd-run --user --scope -p Delegate=yes), or have an administrator chown one to you"
+    "three ways out: an administrator runs climits setup --user NAME --apply; "
+    "run it as root, or in a cgroup that was delegated to you "
+    "(systemd-run --user --scope -p Delegate=yes COMMAND); "
+    "or climits run --enforce poll, which needs no right but is not enforced by the kernel"
+)
+_NOT_OURS = (
+    "run as root, or in a cgroup that was delegated to you; "
+    "an administrator gives you one with climits setup --user NAME --apply"
 )
 _HINTS = {
-    errno.EACCES: PERMISSION_HINT,
-    errno.EPERM: PERMISSION_HINT,
+    errno.EACCES: _NOT_OURS,
+    errno.EPERM: _NOT_OURS,
     errno.EROFS: "in a container, run it with a writable /sys/fs/cgroup; "
-    "elsewhere: mount -o remount,rw the filesystem",
+    "elsewhere: mount -o remount,rw the filesystem; "
+    "or climits run --enforce poll, which is not enforced by the kernel",
 }
 
 
@@ -313,14 +322,14 @@ class Directory:
     def get_mark(self, name: str) -> "bytes | None":
         """An extended attribute; None when it is not set or cannot be."""
         try:
-            return os.getxattr(self.fd, name)
+            return getxattr(self.fd, name)
         except OSError:
             return None
 
     def set_mark(self, name: str, value: bytes) -> bool:
         """Set an extended attribute; whether the kernel took it."""
         try:
-            os.setxattr(self.fd, name, value)
+            setxattr(self.fd, name, value)
         except OSError:
             return False
         return True
@@ -328,15 +337,15 @@ class Directory:
     def marks(self, prefix: str) -> dict[str, bytes]:
         """The extended attributes whose names begin so; may be empty."""
         try:
-            names = [name for name in os.listxattr(self.fd) if name.startswith(prefix)]
-            return {name: os.getxattr(self.fd, name) for name in names}
+            names = [name for name in listxattr(self.fd) if name.startswith(prefix)]
+            return {name: getxattr(self.fd, name) for name in names}
         except OSError:
             return {}
 
     def remove_mark(self, name: str) -> None:
         """Remove an extended attribute, where there is one."""
         try:
-            os.removexattr(self.fd, name)
+            removexattr(self.fd, name)
         except OSError:
             pass
 

@@ -1,13 +1,12 @@
 """The cgroup that a person means: by name, by path, or by a process that lives in it."""
 
-import os
-
 from ..errors import CgroupGoneError, InvalidValueError
 from ..linux.proc import cgroup_paths
 from ..units import quoted
 from . import placement
 from .files import Directory
 from .group import Cgroup
+from .homes import homes
 from .layout import Layout, current
 from .placement import Part
 
@@ -40,13 +39,14 @@ def find_cgroup(word: str) -> Cgroup:
         directory = Directory(hierarchy.directory_path(path))
         return Cgroup(path, [Part(hierarchy, directory, made=False)])
     placement.check_name(word)
-    for home in homes():
+    places = homes()
+    for home in places:
         try:
             return Cgroup.open(f"{home}/{word}")
         except CgroupGoneError:
             continue
     raise CgroupGoneError(
-        f"no such cgroup: {homes()[0]}/{word}",
+        f"no such cgroup: {places[0]}/{word}",
         hint="a cgroup that climits did not make is given by its path, which starts with /",
     )
 
@@ -55,15 +55,6 @@ def is_process(word: str) -> bool:
     """Whether a word names a process: pid:1234, or 1234."""
     pid = word.removeprefix("pid:")
     return pid.isascii() and pid.isdigit() and len(pid) <= _MAX_DIGITS
-
-
-def homes() -> list[str]:
-    """Where cgroups with a plain name may be, the likeliest first; at least /climits."""
-    found = [placement.HOME]
-    if os.geteuid() != 0:  # an ordinary user's are made below the one they are in
-        own = {path for path in cgroup_paths().values() if ".." not in path.split("/")}
-        found += sorted(path.rstrip("/") + placement.HOME for path in own)
-    return found
 
 
 def cgroup_of(pid: int, layout: "Layout | None" = None) -> Cgroup:

@@ -4,7 +4,7 @@ import os
 
 from ..errors import CgroupError, CgroupExistsError, CgroupGoneError, UnsupportedError
 from ..records import Pressure
-from . import placement
+from . import homes, placement
 from .files import Directory
 from .layout import Hierarchy, Layout, current
 from .limits import Limits, make_limits
@@ -442,10 +442,14 @@ def hierarchies_for(
 
 
 def find_parent(
-    layout: Layout, hierarchies: "list[tuple[Hierarchy, tuple[str, ...]]]", parent: "str | None"
+    layout: Layout,
+    hierarchies: "list[tuple[Hierarchy, tuple[str, ...]]]",
+    parent: "str | None",
+    *,
+    lasting: bool = False,
 ) -> str:
-    """The parent that was asked for, or the default one."""
+    """The parent that was asked for, or the default one; lasting: see default_parent."""
     if parent is None:
-        return placement.default_parent([h for h, _ in hierarchies])
+        return homes.default_parent([h for h, _ in hierarchies], lasting=lasting)
     parent = placement.check_path(parent, layout, what="parent")
     return parent.rstrip("/")

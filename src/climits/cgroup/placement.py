@@ -18,14 +18,14 @@ from ..errors import (
     CgroupError,
     CgroupExistsError,
     CgroupGoneError,
-    CgroupPermissionError,
     InvalidValueError,
 )
-from ..linux.proc import cgroup_paths, pid_namespace, start_time
+from ..linux.proc import pid_namespace, start_time
 from ..units import quoted
 from . import files
 from .files import Directory
 from .layout import KERNEL_PREFIXES, Hierarchy, Layout, current
+from .systemd import move_into_leaf, was_given
 
 #: The parent of what climits makes, below each mount point.
 HOME = "/climits"
@@ -184,37 +184,6 @@ class Part:
         return f"{self.hierarchy.label}:{path}"
 
 
-def default_parent(hierarchies: list[Hierarchy]) -> str:
-    """The cgroup below which we may make others, in all of the hierarchies.
-
-    Raises:
-        CgroupPermissionError: there is none; the hint says the ways out.
-    """
-    if os.geteuid() == 0:
-        return HOME
-    candidates = [HOME]
-    try:
-        # One of another cgroup namespace has no place here.
-        own = {path for path in cgroup_paths().values() if ".." not in path.split("/")}
-        candidates += sorted((path.rstrip("/") + HOME for path in own), key=len, reverse=True)
-    except OSError:
-        pass
-    for candidate in candidates:
-        if all(_may_make(h.directory_path(candidate)) for h in hierarchies):
-            return candidate
-    raise CgroupPermissionError(
-        "no right to make a cgroup: neither /climits nor the cgroup of this process is ours",
-        errno=errno.EACCES,
-        hint=files.PERMISSION_HINT,
-    )
-
-
-def _may_make(path: str) -> bool:
-    if not os.path.isdir(path):
-        path = os.path.dirname(path)
-    return os.access(path, os.W_OK | os.X_OK)
-
-
 def make(
     hierarchies: "list[tuple[Hierarchy, tuple[str, ...]]]", parent: str, name: str
 ) -> list[Part]:
@@ -355,18 +324,18 @@ def _hand_down(directory: Directory, controllers: list[str]) -> None:
     try:
         directory.write("cgroup.subtree_control", text)
     except CgroupError as e:
-        if e.errno != errno.EBUSY or directory.pids() != [os.getpid()]:
+        if e.errno != errno.EBUSY or not _may_empty(directory):
             raise
-        # We are what is in the way, alone in a cgroup that was delegated to us: step into a leaf.
-        leaf = f"{directory.path}/climits-self"
-        try:
-            files.make(leaf)
-        except CgroupExistsError:
-            pass  # of another climits that was here before
-        inside = Directory(leaf)
-        inside.set_mark(MARK, owner_mark())
-        inside.write("cgroup.procs", "0")
+        move_into_leaf(directory)
         directory.write("cgroup.subtree_control", text)
+
+
+def _may_empty(directory: Directory) -> bool:
+    """Whether the processes of a cgroup may be moved into a leaf of it.
+
+    Where we are alone in what was delegated to us, or systemd says that all of it was.
+    """
+    return directory.pids() == [os.getpid()] or was_given(directory.path)
 
 
 def remove_home_if_empty(layout: Layout, parent: str) -> None:
@@ -414,14 +383,16 @@ def _enable(directory: Directory, controllers: tuple[str, ...]) -> None:
                 "cgroup has either processes or controllers for its children",
                 path=path,
                 errno=e.errno,
-                hint="choose another parent, or start climits as the only process there (exec)",
+                hint="choose another parent, or start climits as the only process there (exec); "
+                "in a container: climits setup --apply moves them into a cgroup of their own",
             ) from None
         if e.errno == errno.ENOENT:
             raise CgroupError(
                 f"cannot hand {wanted} down from {path}: the controller is not available in it",
                 path=path,
                 errno=e.errno,
-                hint="enable it in cgroup.subtree_control of the cgroups above",
+                hint="as root: climits setup --user NAME --apply has systemd hand it to a user; "
+                "elsewhere enable it in cgroup.subtree_control of the cgroups above",
             ) from None
         raise
 

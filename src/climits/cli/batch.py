@@ -19,7 +19,8 @@ from ..units import UNLIMITED, format_size, parse_duration, parse_size
 from .batch_jobs import read_jobs
 from .batch_progress import Bar, Lines, summary
 from .main import FAILED
-from .options import LIFE, LIMITS, NO_HISTORY, TELLING, Option
+from .options import LIFE, LIMITS, NO_HISTORY, SYSTEMD, TELLING, Option
+from .scope import wish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ OPTIONS: tuple[Option, ...] = (
     ("--null", None, "switch", LIFE, "the values end in NUL, as find -print0 writes them, or -0"),
     ("--format", "FORM", "text", LIFE, "of JOBS: toml, jsonl or lines (default: by its suffix)"),
     ("--dask", "ADDRESS", "text", LIFE, "on the hosts of a Dask cluster, such as tcp://HOST:8786"),
+    *SYSTEMD,
     ("--check", None, "switch", LIFE, "check the jobs and run nothing"),
     ("--resume", None, "switch", LIFE, "run what has not succeeded according to the results"),
     ("--results", "FILE", "text", TELLING, "a line of JSON for each job, at once; - for standard "
@@ -120,6 +122,7 @@ def _connect(values: "dict[str, Any]") -> "DaskBatch":
 
 def _main(values: "dict[str, Any]", words: list[str], cluster: "DaskBatch | None") -> int:
     """On a cluster, or None: here."""
+    wish(values, ["batch", *words])
     try:
         budget = (
             cluster.budget

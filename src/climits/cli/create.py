@@ -10,7 +10,8 @@ from ..cgroup.removal import delegate, let_join, may_join_below
 from ..errors import InvalidValueError, UnsupportedError
 from ..observe.text import printable
 from ..units import shown
-from .options import CGROUP, LIMITS, RUN, Option
+from .options import CGROUP, LIMITS, NO_SYSTEMD, RUN, Option
+from .scope import wish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ..cgroup.layout import Hierarchy
 
 OPTIONS: tuple[Option, ...] = (
+    NO_SYSTEMD,
     *(o for o in RUN if o[3] == LIMITS and o[0] != "--on-oom"),
     ("--controllers", "LIST", "text", CGROUP, "make it for these too, such as pids,cpu, to be "
      "set later"),
@@ -31,7 +33,9 @@ OPTIONS: tuple[Option, ...] = (
 ANYWHERE = True
 USAGE = "climits create NAME [OPTIONS]"
 EPILOG = """\
-NAME is made below /climits, a path such as /jobs/web where it says. It is made
+NAME is made below /climits, a path such as /jobs/web where it says. Where systemd
+runs, NAME is made in climits.service, which is started for that and holds what was
+made until systemctl stop climits.service (or --user) or the next boot. It is made
 in the hierarchies of the memory controller, of the limits that are given, and
 of what freezes and kills; it stays until climits delete, and its path is
 printed.
@@ -51,7 +55,7 @@ __all__ = ["ANYWHERE", "EPILOG", "OPTIONS", "USAGE", "main"]
 
 #: The kernel keeps 2**32 - 1 for "leave it as it is".
 _MAX_ID = 2**32 - 2
-_OWN = ("controllers", "owner", "tasks_owner")
+_OWN = ("controllers", "owner", "tasks_owner", "no_systemd")
 
 
 def main(values: "dict[str, Any]", words: list[str]) -> int:
@@ -61,7 +65,8 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
             f"create takes one name: {words[1]}" if words else "no name was given",
             hint="climits create NAME --memory 64M",
         )
-    owners = {name: owner_ids(values[name]) for name in _OWN[1:] if name in values}
+    wish(values, ["create", words[0]])
+    owners = {name: owner_ids(values[name]) for name in _OWN[1:3] if name in values}
     name, parent = words[0].rstrip("/") or words[0], None
     layout = current()
     if "/" in name:
@@ -77,7 +82,7 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
         named = [word for word in values["controllers"].split(",") if word]
         wanted = tuple(dict.fromkeys((*wanted, *named)))
     hierarchies = hierarchies_for(layout, wanted)
-    above = find_parent(layout, hierarchies, parent)
+    above = find_parent(layout, hierarchies, parent, lasting=True)
     if "tasks_owner" in owners:
         _refuse_in_vain(values["tasks_owner"], owners["tasks_owner"], hierarchies, above, name)
     group = Cgroup.make(name, limits, hierarchies, above)

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_PLACE = ("--name", "--parent", "--root", "--keep")
+_PLACE = ("--name", "--parent", "--root", "--keep", "--slice", "--unit")
 
 OPTIONS: tuple[Option, ...] = tuple(
     o for o in RUN if o[3] in (LIFE, TELLING) and o[0] not in (*_PLACE, "--explain")

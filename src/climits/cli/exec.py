@@ -1,9 +1,11 @@
 """`climits exec`: become a command in a cgroup that exists."""
 
+from ..cgroup import systemd
 from ..errors import InvalidValueError
 from ..launch.replace import replace
 from .cgroups import the_cgroup
 from .options import Option
+from .scope import wish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,5 +39,8 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:  # noqa: ARG001 - t
             f"exec takes no options behind NAME: {command[0]}",
             hint="a command of that name goes behind --; climits exec --help tells the rest",
         )
+    wish({}, command)
+    for part in group.parts:
+        systemd.come_near(part.hierarchy, group.path)
     group.join()
     replace(command)

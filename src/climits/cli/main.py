@@ -60,6 +60,8 @@ COMMANDS = {
     "hierarchies": ("hierarchies", "explain the controllers and hierarchies of this host"),
     "explain": ("explain", "explain a cgroup file, and its value"),
     "doctor": ("doctor", "check what this host can enforce, and how to get the rest"),
+    "setup": ("setup", "prepare this host, or a user of it, for climits"),
+    "service": ("service", "install a systemd service that supervises programs"),
     "cgtools": ("cgtools_install", "install cgcreate, cgset and their kin"),
     "gc": ("gc", "remove the cgroups of owners that died"),
     "version": ("version", "print the version"),

@@ -22,7 +22,8 @@ from ..history.spool import record
 from ..program.verdict import summarize
 from ..units import UNLIMITED, format_duration, format_size, parse_duration, parse_size
 from .main import complain
-from .options import CGROUP, LIFE, NO_HISTORY, TELLING, Option
+from .options import CGROUP, LIFE, NO_HISTORY, SYSTEMD, TELLING, Option
+from .scope import wish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ OPTIONS: tuple[Option, ...] = (
     ("--memory", "SIZE", "text", LIFE, "a limit for the first run too (default none)"),
     ("--timeout", "TIME", "text", LIFE, "for the first run: give up when it takes longer"),
     ("--input", "FILE", "text", LIFE, "its standard input in each run (default: none)"),
+    *SYSTEMD,
     ("--json", None, "switch", TELLING, "the figures and each run as one JSON object"),
     NO_HISTORY,
 )  # fmt: skip
@@ -82,6 +84,7 @@ def main(values: "dict[str, Any]", command: list[str]) -> int:
         raise InvalidValueError(
             "no command was given", hint="write it last: climits measure -- sort big.txt"
         )
+    wish(values, ["measure", *command])
     wishes = _read(values)
 
     def end(number: int, frame: object) -> None:  # noqa: ARG001

@@ -23,6 +23,16 @@ NO_HISTORY: Option = (
     "--no-history", None, "switch", TELLING, "do not record it for climits history"
 )  # fmt: skip
 
+NO_SYSTEMD: Option = (
+    "--no-systemd", None, "switch", LIFE, "do not ask systemd: use what is ours already"
+)  # fmt: skip
+#: See cli/scope.py.
+SYSTEMD: tuple[Option, ...] = (
+    ("--slice", "SLICE", "text", LIFE, "have systemd put it in this slice, such as jobs.slice"),
+    ("--unit", "NAME", "text", LIFE, "name of the scope that systemd makes (climits-NAME.scope)"),
+    NO_SYSTEMD,
+)
+
 RUN: tuple[Option, ...] = (
     ("--memory", "SIZE", "text", LIMITS, "hard limit, page cache included: 60M, 1.5G, 50%%, max"),
     ("--swap", "SIZE", "text", LIMITS, "swap on top of --memory (default 0)"),
@@ -40,6 +50,7 @@ RUN: tuple[Option, ...] = (
     ("--pids", "N", "int", LIMITS, "processes and threads at most"),
     ("--cpus", "N.N", "float", LIMITS, "CPUs' worth of time, such as 1.5"),
     ("--cpuset", "LIST", "text", LIMITS, "CPUs to run on, such as 0-1,3"),
+    ("--enforce", "WHO", "text", CGROUP, "kernel (default), or poll: look, and kill beyond it"),
     ("--timeout", "TIME", "text", LIFE, "SIGTERM after so long: 10, 250ms, 1.5s, 2m, 1h"),
     (
         "--kill-after",
@@ -51,6 +62,7 @@ RUN: tuple[Option, ...] = (
     ("--name", "NAME", "text", LIFE, "name of the cgroup (default: the command's, with a number)"),
     ("--parent", "PATH", "text", LIFE, "make the cgroup in this one (default /climits)"),
     ("--root", "PATH", "text", LIFE, "use this existing cgroup; it is not removed"),
+    *SYSTEMD,
     ("--keep", None, "switch", LIFE, "leave the cgroup and what still runs in it"),
     ("--user", "USER", "text", LIFE, "run as this user, name or number"),
     ("--group", "GROUP", "text", LIFE, "run as this group, name or number"),

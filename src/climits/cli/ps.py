@@ -4,8 +4,8 @@ import sys
 import time
 
 from ..cgroup import placement
-from ..cgroup.find import homes
 from ..cgroup.group import Cgroup
+from ..cgroup.homes import homes
 from ..cgroup.layout import current
 from ..cgroup.removal import pids_below
 from ..errors import CgroupError, InvalidValueError

@@ -2,7 +2,7 @@
 
 import os
 
-from ..cgroup import placement
+from ..cgroup import placement, systemd
 from ..errors import (
     ClimitsError,
     InvalidValueError,
@@ -15,6 +15,7 @@ from ..records import Result
 from ..units import parse_duration
 from .main import complain, status_of
 from .options import RUN as OPTIONS
+from .scope import wish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ __all__ = ["EPILOG", "OPTIONS", "USAGE", "main"]
 _SPEC = (
     "memory", "swap", "high", "low", "min", "swappiness", "on_oom", "pids", "cpus", "cpuset",
     "name", "parent", "root", "keep", "user", "group", "extra_groups", "nice", "oom_score_adj",
+    "enforce",
 )  # fmt: skip
 
 
@@ -61,9 +63,14 @@ def run_command(
     timeout = parse_duration(values["timeout"], what="timeout") if "timeout" in values else None
     kill_after = parse_duration(values.get("kill_after", 5.0), what="kill-after")
     _check_outputs(values)
+    if values.get("enforce", "kernel") != "kernel":
+        from ..program.polling.wish import check_command
+
+        check_command(values)
     outputs = [] if values.get("explain") else _outputs(values)
     recorder = None if values.get("explain") else _recorder(values, command)
     try:
+        wish(values, command, values.get("name"))
         spec = Spec(
             command,
             cwd=values.get("chdir"),
@@ -78,6 +85,8 @@ def run_command(
 
             explain(spec)
             return 0
+        limit = spec.limits.memory.max
+        systemd.wishes.memory_max = limit if isinstance(limit, int) else None
         relay = Relay()
         result = _run(spec, relay, timeout, kill_after, values, recorder)
     except ClimitsError as e:
@@ -102,6 +111,8 @@ def run_command(
         from ..program.verdict import summarize
 
         _tell(summarize(result))
+        if result.enforced_by == "poll":
+            _tell_of_polling(result)
     _record(result, values, container)
     return result.exit_status
 
@@ -163,7 +174,7 @@ def _run(
     if recorder:
         recorder.follow(process)
     if verbose:
-        for part in process.cgroup.parts:
+        for part in process.cgroup.parts if spec.enforce == "kernel" else ():
             _tell(f"cgroup {part} ({part.directory.path})")
         _tell(f"started pid {process.pid}: {' '.join(spec.args)}")
 
@@ -191,6 +202,17 @@ def _run(
         ),
         on_pause=at_pause,
     )
+
+
+def _tell_of_polling(result: Result) -> None:
+    found = result.evidence and result.evidence.polling
+    if found and found.kernel_could:
+        _tell("note: the kernel could enforce the limit here: leave --enforce poll out")
+    if found and found.estimated:
+        _tell(
+            f"note: of {found.estimated} processes the kernel shows no proportional size to us: "
+            "what they have alone was counted"
+        )
 
 
 def _would_end(pid: int, number: int) -> bool:

@@ -37,8 +37,14 @@ class _Planned(Directory):
 
 def explain(spec: Spec) -> None:
     """Print the cgroup, the limits in the order they are written, and the plan."""
+    if spec.enforce == "poll":
+        limit = format_size(spec.limits.memory.max)
+        lines = [f"no cgroup: memory is polled, and beyond {limit} all is killed", "plan"]
+        lines += [f"  {line}" for line in describe(spec.plan((), die_with_parent=True))]
+        sys.stdout.write("\n".join(lines) + "\n")
+        return
     name = spec.name or spec.made_up_name()
-    own = f"{spec.parent}/{name}"
+    own = f"{spec.foreseen_parent()}/{name}"
     path = spec.root or own
     parts = []
     out = [f"cgroup {path}" + (" (exists, is not removed)" if spec.root else "")]

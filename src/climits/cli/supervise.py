@@ -11,6 +11,7 @@ from ..supervise.config_values import POLICY
 from ..supervise.policy import Policy
 from .options import SUPERVISE as OPTIONS
 from .run import environment
+from .scope import wish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ _SPEC = (
 )  # fmt: skip
 
 _BESIDE_A_FILE = (
-    "config", "check", "socket", "web", "metrics", "record", "log_format", "no_history",
+    "config", "check", "socket", "web", "metrics", "record", "log_format", "no_history", "slice",
+    "unit", "no_systemd",
 )  # fmt: skip
 
 
@@ -84,6 +86,7 @@ def _from_words(values: "dict[str, Any]", command: list[str]) -> "ProgramConfig"
         "env": environment(values.get("env", ()), bool(values.get("clear_env"))),
         "close_fds": False,
     }
+    wish(values, ["supervise", *command], values.get("name"))
     Spec(command, **options)  # what is wrong with it is told before anything is started
     alarms = []
     for text in values.get("alarm", ()):
@@ -125,6 +128,7 @@ def _from_file(values: "dict[str, Any]", command: list[str], tell: "Any") -> int
     # First of all: what it takes from the environment, programs must not get.
     notifier = Notifier.from_environ(os.environ)
     path = os.path.abspath(values["config"])
+    wish(values, ["supervise", "-c", path])
     try:
         config = load(path)
     except ConfigError as e:

@@ -6,6 +6,7 @@ Documentation/accounting/psi.rst.
 
 from ..errors import UnsupportedError
 from ..linux.kernel_config import parameter
+from ..linux.surroundings import to_be_private, to_be_writable
 from ..units import format_size
 from .catalog import version_of
 from .remedies import CONFIG_OPTIONS, TOLD_OPTIONS, Finding, fine, trouble
@@ -14,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .facts import Facts
+    from .facts import Facts, UserFacts
 
 #: Controllers beside memory that limits of climits need.
 _OTHERS = ("pids", "cpu", "cpuset")
@@ -110,25 +111,48 @@ def filesystems(facts: "Facts") -> list[Finding]:
     if memory is not None:
         where += f" at {memory.mount_point}"
         if memory.read_only:
-            return [trouble("read-only", f"{memory.mount_point} is mounted read-only")]
-    found: list[Finding] = []
+            found = f"{memory.mount_point} is mounted read-only"
+            if facts.cgroup_namespace or _is_contained(facts):
+                return [trouble("read-only", found, to_be_writable(facts.container))]
+            return [trouble("read-only", found, f"mount -o remount,rw {memory.mount_point}")]
+    troubles: list[Finding] = []
     if memory is not None and not memory.delegates:
-        found.append(trouble("memory-on-v1", where))
+        troubles.append(trouble("memory-on-v1", where))
     if layout.unified is None:
-        found.append(trouble("no-v2-beside", f"{layout.mode}; no cgroup2 is mounted"))
-    return found or [fine(check, where)]
+        troubles.append(trouble("no-v2-beside", f"{layout.mode}; no cgroup2 is mounted"))
+    return troubles or [fine(check, where)]
 
 
 def container(facts: "Facts") -> list[Finding]:
     """Whether this is a container, whose view of cgroups is a part of the host's."""
-    parts = []
-    if facts.container:
-        parts.append(f"it looks like one ({facts.container})")
+    check = "container"
+    kind = f"{facts.container} ({facts.container_mark})" if facts.container else ""
+    cut = [h.mount_point for h in facts.layout.hierarchies if h.root != "/"]
+    if not kind and not facts.cgroup_namespace:
+        part = f"; only a part of the tree is mounted at {', '.join(cut)}" if cut else ""
+        return [fine(check, f"no sign of one{part}")]
+    kind = kind or "some kind of one"
     if facts.cgroup_namespace:
-        parts.append("in a cgroup namespace: limits above its root cannot be seen")
-    if cut := [h.mount_point for h in facts.layout.hierarchies if h.root != "/"]:
-        parts.append(f"only a part is mounted at {', '.join(cut)}")
-    return [fine("container", "; ".join(parts) or "no sign of one")]
+        return [fine(check, f"{kind}, in a cgroup namespace: limits above its root cannot be seen")]
+    memory, held = (
+        facts.layout.find("memory"),
+        facts.first_process not in (None, "/", "/init.scope"),
+    )
+    if not held or memory is None or memory.root != "/" or memory.read_only:
+        part = f"; only a part of the tree is mounted at {', '.join(cut)}" if cut else ""
+        return [fine(check, f"{kind}, in the host's cgroup namespace{part}")]
+    found = f"{kind} in {facts.first_process}, with all of the host's tree writable"
+    return [
+        trouble("container-host-tree", found, f"start it with {to_be_private(facts.container)}")
+    ]
+
+
+def _is_contained(facts: "Facts") -> bool:
+    """Whether the first process that we see lives below the root of the tree.
+
+    A machine that was made of a container's image has the marks of one, too.
+    """
+    return bool(facts.container) and facts.first_process not in (None, "/", "/init.scope")
 
 
 def memory_controller(facts: "Facts") -> list[Finding]:
@@ -148,11 +172,46 @@ def memory_limit(facts: "Facts") -> list[Finding]:
     if trial.error:
         if facts.layout.find("memory") is None:
             return []  # told already
+        read_only = _is_read_only(facts)
+        if facts.busy_root and not read_only:
+            return [trouble("container-root-busy", trial.error)]
+        if trial.refused and facts.user is not None and not read_only:
+            return [_without_right(facts, facts.user, trial.error)]
         key = "no-right" if trial.refused else "limit-refused"
         return [trouble(key, trial.error, trial.hint)]
     if not trial.counts_oom_kills:
         return [trouble("no-oom-counter", "limited, but OOM kills are not counted")]
     return [fine("memory limit", f"tried in {trial.path}: set, read back, removed")]
+
+
+def _is_read_only(facts: "Facts") -> bool:
+    memory = facts.layout.find("memory")
+    return memory is not None and memory.read_only
+
+
+def _without_right(facts: "Facts", user: "UserFacts", error: str) -> Finding:
+    """The very piece that an ordinary user lacks."""
+    memory = facts.layout.holding("memory")
+    setup = f"as root: climits setup --user {user.name} --apply"
+    if user.systemd and memory.delegates:
+        unit = f"user@{user.uid}.service"
+        if not user.manager:
+            return trouble(
+                "no-user-manager", f"{unit} does not run",
+                "log in by ssh, at a console or with machinectl shell (su and sudo start none), "
+                f"or as root: loginctl enable-linger {user.name}",
+            )  # fmt: skip
+        if not user.bus:
+            return trouble(
+                "no-user-bus", f"/run/user/{user.uid} has neither bus nor systemd/private"
+            )
+        if user.delegated is not None and "memory" not in user.delegated:
+            have = ", ".join(sorted(user.delegated)) or "nothing"
+            return trouble("memory-not-delegated", f"{unit} was given {have}", setup)
+        return trouble("no-right", error, facts.trial.hint)
+    if not user.owns_home:
+        return trouble("no-owned-cgroup", f"{user.home} is not there, or not {user.name}'s", setup)
+    return trouble("outside-owned-cgroup", f"{error}; {user.home} is {user.name}'s")
 
 
 def other_controllers(facts: "Facts") -> list[Finding]:
@@ -169,7 +228,13 @@ def other_controllers(facts: "Facts") -> list[Finding]:
     if not facts.trial.error:
         refused = [n for n in _OTHERS if n not in (*missing, *facts.trial.delegated)]
         if refused:
-            found.append(trouble("controller-not-delegated", f"not here: {', '.join(refused)}"))
+            whom = f" --user {facts.user.name}" if facts.user else ""
+            found.append(
+                trouble(
+                    "controller-not-delegated", f"not here: {', '.join(refused)}",
+                    f"as root: climits setup{whom} --apply, and log in again",
+                )
+            )  # fmt: skip
     held = {n: facts.layout.find(n) for n in _OTHERS}
     text = ", ".join(f"{n} on {h.version_name}" for n, h in held.items() if h)
     return found or ([fine("other controllers", text)] if text else [])
@@ -253,14 +318,21 @@ def namespaces(facts: "Facts") -> list[Finding]:
 
 
 def ordinary_users(facts: "Facts") -> list[Finding]:
-    """Rootless use: whether this user was given a cgroup."""
-    if facts.root:
-        return [
-            fine("rootless use", "not needed as root; run this as a user to see what they can do")
-        ]
-    if facts.trial.error:
-        return []  # told already
-    return [fine("rootless use", f"works: {facts.trial.path} was made without root")]
+    """Rootless use: whether this user was given a cgroup, and ids for containers."""
+    check, user = "rootless use", facts.user
+    if facts.root or user is None:
+        return [fine(check, "not needed as root; run this as a user to see what they can do")]
+    setup = f"as root: climits setup --user {user.name} --apply"
+    found: list[Finding] = []
+    lacking = [path for path in ("/etc/subuid", "/etc/subgid") if path not in user.subordinate]
+    if lacking:
+        text = f"no range for {user.name} in {' and '.join(lacking)}"
+        found.append(trouble("no-subordinate-ids", text, setup))
+    if missing := [name for name in ("newuidmap", "newgidmap") if name not in user.helpers]:
+        found.append(trouble("no-newuidmap", f"not installed: {' and '.join(missing)}"))
+    if found or facts.trial.error:
+        return found  # that no cgroup can be made was told already
+    return [fine(check, f"works: {facts.trial.path} was made without root")]
 
 
 def kernel_log(facts: "Facts") -> list[Finding]:
@@ -269,6 +341,10 @@ def kernel_log(facts: "Facts") -> list[Finding]:
         return [fine("kernel log", "can be read")]
     restricted = facts.sysctls.get("kernel.dmesg_restrict")
     found = "/dev/kmsg cannot be read"
+    if facts.user is not None:  # as is meant for ordinary users
+        return [
+            fine("kernel log", f"{found} by an ordinary user: OOM kills are counted, without names")
+        ]
     return [trouble("kernel-log-hidden", f"{found}; kernel.dmesg_restrict = {restricted}")]
 
 

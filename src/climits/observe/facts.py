@@ -1,18 +1,21 @@
 """What doctor looks at: gathered once, so that each check is a function of it alone."""
 
 import os
+import shutil
 
 from ..cgroup import placement
 from ..cgroup.files import Directory
-from ..cgroup.layout import Layout, current
+from ..cgroup.homes import owned_home
+from ..cgroup.layout import Hierarchy, Layout, current
 from ..errors import CgroupError
 from ..linux.kernel_config import read_command_line, read_config
 from ..linux.mounts import kernel_controllers
+from ..linux.proc import cgroup_paths
+from ..linux.surroundings import detect
 from ..records import Record
+from .setup.identities import ranges_of
+from .setup.subtree import is_busy
 from .trial import Trial, try_limits
-
-#: Of the first cgroup namespace.  Source: include/linux/proc_ns.h (PROC_CGROUP_INIT_INO)
-_FIRST_CGROUP_NAMESPACE = 0xEFFFFFFB
 
 #: Kernel settings that decide what a limit means, or whether something can be had.
 SYSCTLS = (
@@ -34,6 +37,33 @@ SYSCTLS = (
 )
 
 
+class UserFacts(Record):
+    """What an ordinary user has been given on this host.
+
+    Attributes:
+        name, uid: of the user.
+        systemd: it manages this host.
+        manager: a systemd of the user's own runs.
+        bus: a socket through which that can be asked is there.
+        delegated: controllers that systemd gave to it; None where that cannot be seen.
+        home: the cgroup that climits setup makes for the user.
+        owns_home: it is there, and the user's.
+        subordinate: of /etc/subuid and /etc/subgid those that have a range for the user.
+        helpers: of newuidmap and newgidmap those that are installed.
+    """
+
+    name: str
+    uid: int
+    systemd: bool
+    manager: bool
+    bus: bool
+    delegated: "frozenset[str] | None" = None
+    home: str
+    owns_home: bool
+    subordinate: "tuple[str, ...]"
+    helpers: "tuple[str, ...]"
+
+
 class Facts(Record):
     """A host, as far as limits are concerned.
 
@@ -50,7 +80,11 @@ class Facts(Record):
         sysctls: settings by name; those that this kernel lacks are left out.
         namespaces: kinds that the kernel has, as in /proc/self/ns.
         cgroup_namespace: we are in one that is not the first.
-        container: a mark that makers of containers leave, or None.
+        container: its kind (docker, podman, kubernetes, ...), or None.
+        container_mark: what tells so.
+        first_process: cgroup of process 1 where memory is, or None.
+        busy_root: processes in the root of the container's cgroups keep it from handing memory on.
+        user: what an ordinary user has been given; None for root.
         kernel_log: we may read it.
         leftovers: cgroups whose owner is dead.
         trial: what was tried for real.
@@ -69,6 +103,10 @@ class Facts(Record):
     namespaces: "frozenset[str]"
     cgroup_namespace: bool
     container: "str | None" = None
+    container_mark: "str | None" = None
+    first_process: "str | None" = None
+    busy_root: bool = False
+    user: "UserFacts | None" = None
     kernel_log: bool
     leftovers: "list[str]"
     trial: Trial
@@ -79,6 +117,7 @@ def gather() -> Facts:
     release = os.uname().release
     layout = current()
     config, path = read_config(release)
+    around = detect()
     return Facts(
         release=release,
         config=config,
@@ -91,8 +130,12 @@ def gather() -> Facts:
         psi=_can_read("/proc/pressure/memory"),
         sysctls=read_sysctls(),
         namespaces=_namespaces(),
-        cgroup_namespace=_in_cgroup_namespace(),
-        container=_container(),
+        cgroup_namespace=around.private,
+        container=around.kind,
+        container_mark=around.mark,
+        first_process=_first_process(layout),
+        busy_root=is_busy(layout.find("memory")),
+        user=None if os.geteuid() == 0 else _user_facts(),
         kernel_log=_can_read("/dev/kmsg"),
         leftovers=find_leftovers(layout),
         trial=try_limits(layout),
@@ -168,21 +211,73 @@ def _namespaces() -> frozenset[str]:
         return frozenset()
 
 
-def _in_cgroup_namespace() -> bool:
+def _first_process(layout: Layout) -> "str | None":
+    memory = layout.find("memory")
     try:
-        return os.stat("/proc/self/ns/cgroup").st_ino != _FIRST_CGROUP_NAMESPACE
+        return memory.path_among(cgroup_paths(1)) if memory else None
     except OSError:
+        return None
+
+
+def _user_facts() -> UserFacts:
+    uid = os.geteuid()
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}"
+    name = _name_of(uid)
+    service = f"/user.slice/user-{uid}.slice/user@{uid}.service"
+    memory = current().find("memory")
+    delegated = None
+    if memory is not None and memory.delegates:
+        try:
+            directory = Directory(memory.directory_path(service))
+            delegated = frozenset(directory.read("cgroup.controllers").decode().split())
+            directory.close()
+        except CgroupError:
+            pass
+    return UserFacts(
+        name=name,
+        uid=uid,
+        systemd=os.path.isdir("/run/systemd/system"),
+        # With a v1 hierarchy for memory, or in a namespace, its cgroup is not to be seen there.
+        manager=delegated is not None or os.path.exists(f"/run/user/{uid}/systemd/private"),
+        bus=_has_bus(runtime),
+        delegated=delegated,
+        home=owned_home(uid),
+        owns_home=memory is not None and _is_owned(memory, uid),
+        subordinate=tuple(
+            path for path in ("/etc/subuid", "/etc/subgid") if _has_range(path, name, uid)
+        ),
+        helpers=tuple(name for name in ("newuidmap", "newgidmap") if shutil.which(name)),
+    )
+
+
+def _name_of(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _has_bus(runtime: str) -> bool:
+    """Whether the socket of the user's bus, or the manager's own, is there."""
+    address = os.environ.get("DBUS_SESSION_BUS_ADDRESS", "")
+    path = address.removeprefix("unix:path=").partition(",")[0]
+    if path != address and os.path.exists(path):
+        return True
+    return any(os.path.exists(f"{runtime}/{name}") for name in ("bus", "systemd/private"))
+
+
+def _is_owned(memory: Hierarchy, uid: int) -> bool:
+    try:
+        return os.stat(memory.directory_path(owned_home(uid))).st_uid == uid
+    except (CgroupError, OSError):
         return False
 
 
-def _container() -> "str | None":
-    """What the makers of containers leave in them: a kind, or the path of a file."""
+def _has_range(path: str, name: str, uid: int) -> bool:
     try:
-        with open("/run/host/container-manager", encoding="utf-8") as file:
-            return file.read().strip()
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return bool(ranges_of(file.read(), name, uid))
     except OSError:
-        pass
-    for path in ("/run/.containerenv", "/.dockerenv"):
-        if os.path.exists(path):
-            return path
-    return os.environ.get("container")  # noqa: SIM112 - systemd's name for it
+        return False

@@ -1,6 +1,7 @@
 """Every trouble that doctor knows: what it costs, and the remedy.  docs/reference/doctor.md is made
 of this table."""
 
+from ..linux.surroundings import to_be_private, to_be_writable
 from ..records import Record
 
 OK, DEGRADED, CANNOT = "ok", "degraded", "cannot"
@@ -89,11 +90,10 @@ TROUBLES = _table(
      f"remove cgroup.memory=nosocket {_BOOT}"),
     ("not-mounted", "cgroup filesystems", CANNOT,
      "memory cannot be limited: no cgroup filesystem is mounted",
-     "mount -t cgroup2 cgroup2 /sys/fs/cgroup"),
+     "as root: climits setup --mount v2"),
     ("read-only", "cgroup filesystems", CANNOT,
      "cgroups can be looked at but not made",
-     "in a container, start it with a writable /sys/fs/cgroup (docker run --privileged "
-     "--cgroupns=private, podman run --security-opt unmask=/sys/fs/cgroup); elsewhere "
+     f"in a container: {to_be_writable(None)}; elsewhere "
      "mount -o remount,rw /sys/fs/cgroup"),
     ("memory-on-v1", "cgroup filesystems", DEGRADED,
      "memory.high, memory.min and memory.oom.group, which are cgroup v2's, cannot be had",
@@ -112,6 +112,31 @@ TROUBLES = _table(
      "memory cannot be limited: this user may not make cgroups",
      "run as root, or in a cgroup that was delegated to you "
      "(systemd-run --user --scope -p Delegate=yes), or have an administrator chown one to you"),
+    ("no-user-manager", "memory limit", CANNOT,
+     "memory cannot be limited: systemd makes cgroups for a user through the manager of that user, "
+     "and none runs",
+     "log in by ssh, at a console or with machinectl shell (su and sudo start none), or as root: "
+     "loginctl enable-linger NAME"),
+    ("no-user-bus", "memory limit", CANNOT,
+     "memory cannot be limited: the user's systemd cannot be asked for a cgroup",
+     "as root: apt-get install dbus-user-session; then log in again"),
+    ("memory-not-delegated", "memory limit", CANNOT,
+     "memory cannot be limited: systemd did not give the memory controller to this user",
+     "as root: climits setup --user NAME --apply"),
+    ("no-owned-cgroup", "memory limit", CANNOT,
+     "memory cannot be limited: no cgroup was given to this user",
+     "as root: climits setup --user NAME --apply"),
+    ("outside-owned-cgroup", "memory limit", CANNOT,
+     "memory cannot be limited: the cgroup of this user is there, but this shell was started "
+     "outside of it, and on cgroup v2 a process can start others only where it is itself",
+     "start the shell as the last line of climits setup --user NAME says, as root"),
+    ("container-root-busy", "memory limit", CANNOT,
+     "memory cannot be limited: processes live in the root of this container's cgroups, and on "
+     "cgroup v2 a cgroup has either processes or controllers for those below it",
+     "as root in the container: climits setup --apply moves them into a cgroup of their own"),
+    ("container-host-tree", "container", DEGRADED,
+     "what climits starts here is outside of the limits that the container itself has",
+     f"start it with {to_be_private(None)}"),
     ("limit-refused", "memory limit", CANNOT,
      "memory cannot be limited: a cgroup with a limit could not be made",
      "see what was found; climits run --explain --memory 60M -- true shows each step"),
@@ -124,8 +149,7 @@ TROUBLES = _table(
      "mount -t cgroup -o NAME NAME /sys/fs/cgroup/NAME; or use a kernel that has it"),
     ("controller-not-delegated", "other controllers", DEGRADED,
      "the limits of these controllers cannot be had by this user",
-     "as root: systemctl edit user@.service, put Delegate=cpu cpuset io memory pids below "
-     "[Service], and log in again"),
+     "as root: climits setup --user NAME --apply, and log in again"),
     ("swap-not-limited", "swap", DEGRADED,
      "a program can use swap beyond its limit of memory",
      f"put swapaccount=1 {_BOOT}; or swapoff -a"),
@@ -155,14 +179,21 @@ TROUBLES = _table(
      "CONFIG_NET_NS)"),
     ("namespaces-limited", "namespaces", DEGRADED,
      "containers that need these kinds of namespaces cannot be made",
-     "sysctl -w user.max_KIND_namespaces=10000"),
+     "sysctl -w user.max_KIND_namespaces=10000; of user namespaces, climits setup --apply"),
     ("userns-root-only", "namespaces", DEGRADED,
      "only root can make user namespaces: no containers for ordinary users",
-     "sysctl -w kernel.unprivileged_userns_clone=1"),
+     "as root: climits setup --apply, which sets kernel.unprivileged_userns_clone=1"),
     ("userns-apparmor", "namespaces", DEGRADED,
      "programs without an AppArmor profile that allows it have no rights in their user namespaces: "
      "no containers for ordinary users",
-     "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or a profile that allows userns"),
+     "as root: climits setup --apply, which sets kernel.apparmor_restrict_unprivileged_userns=0; "
+     "or a profile that allows userns"),
+    ("no-subordinate-ids", "rootless use", DEGRADED,
+     "containers of this user have one user and one group inside",
+     "as root: climits setup --user NAME --apply"),
+    ("no-newuidmap", "rootless use", DEGRADED,
+     "containers of this user have one user and one group inside",
+     "as root: apt-get install uidmap"),
     ("kernel-log-hidden", "kernel log", DEGRADED,
      "OOM kills are counted, but which processes were killed is not told",
      "run as root, or sysctl -w kernel.dmesg_restrict=0"),

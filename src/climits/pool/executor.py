@@ -15,7 +15,7 @@ from .budget import Budget, parse_budget
 from .channel import facts_for
 from .engine import Engine
 from .roster import Settings
-from .work import Call, Future, Work, name_of, over, pack_call, task_options
+from .work import Call, Future, Part, Work, name_of, over, pack_call, task_options
 from .worker import EACH, Packed
 
 TYPE_CHECKING = False
@@ -149,9 +149,9 @@ class ProcessPoolExecutor(Executor):
             BrokenPoolError: no worker can be started.
             RuntimeError: after shutdown.
         """
-        work = Work(next(self._numbers), self._call(fn), (args, kwargs), 0)
-        self._engine.submit([work])
-        return work.future
+        future = Future()
+        self._engine.submit([Work(next(self._numbers), self._call(fn), (args, kwargs), 0, future)])
+        return future
 
     def _call(self, fn: "Any") -> Call:
         if self.forked:
@@ -185,14 +185,14 @@ class ProcessPoolExecutor(Executor):
         deadline = None if timeout is None else time.monotonic() + timeout
         call, numbers = self._call(fn), self._numbers
         chunks = _chunks(iterables, chunksize)
-        works = (Work(next(numbers), call, (columns, {}), EACH) for columns in chunks)
-        futures: list[Future] = []
+        works = (Work(next(numbers), call, (columns, {}), EACH, Part()) for columns in chunks)
+        parts: list[Any] = []
         size = 1  # the first at once, and then ever more with one turn of the thread
         while batch := list(itertools.islice(works, size)):
             self._engine.submit(batch)
-            futures += [work.future for work in batch]
+            parts += [work.future for work in batch]
             size = min(2 * size, _MOST_AT_ONCE)
-        return itertools.chain.from_iterable(_results(futures, deadline))
+        return itertools.chain.from_iterable(_results(parts, deadline))
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take nothing more.
@@ -218,15 +218,15 @@ def _chunks(iterables: "Sequence[Iterable[Any]]", size: int) -> "Iterator[tuple[
             yield tuple(zip(*some, strict=True))
 
 
-def _results(futures: "list[Future]", deadline: "float | None") -> "Iterator[list[Any]]":
-    futures.reverse()
+def _results(parts: "list[Part]", deadline: "float | None") -> "Iterator[list[Any]]":
+    parts.reverse()
     try:
-        while futures:
+        while parts:
             left = None if deadline is None else max(deadline - time.monotonic(), 0)
-            yield futures.pop().result(left)
+            yield parts.pop().result(left)
     finally:
-        for future in futures:
-            future.cancel()
+        for part in parts:
+            part.cancel()
 
 
 def _refuse_in_import() -> None:

@@ -3,6 +3,8 @@
 import os
 import sys
 from _pickle import dumps
+from _thread import allocate_lock
+from concurrent.futures import CancelledError
 from concurrent.futures import Future as _Future
 from types import FunctionType
 
@@ -12,6 +14,7 @@ from .worker import EACH, Packed, is_long
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _thread import LockType
     from collections.abc import Callable, Sequence
     from typing import Any
 
@@ -35,6 +38,83 @@ class Future(_Future):  # type: ignore[type-arg]
     memory_peak: "int | None" = None
     memory_max: "int | float | None" = None
     attempts = 0
+
+
+class Part:
+    """What `map` gathers of one chunk: a future that only its iterator sees.
+
+    A Future has a lock and a condition of its own, and to make one, set it and ask it takes a
+    quarter of all that a chunk of short tasks costs its pool.  Here are none: each step that two
+    threads may take at once is one that the interpreter does as a whole.
+
+    Attributes:
+        verdict, memory_peak, memory_max, attempts: as of Future.
+    """
+
+    __slots__ = (
+        "_claim", "_done", "_error", "_value", "_waiter", "attempts", "memory_max", "memory_peak",
+        "verdict",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._claim = [True]  # is taken by whoever runs it, or cancels it
+        self._done, self.attempts = False, 0
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._waiter: LockType | None = None
+        self.verdict: str | None = None
+        self.memory_peak: int | None = None
+        self.memory_max: int | float | None = None
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """It is about to run; False if it was cancelled."""
+        try:
+            return self._claim.pop()
+        except IndexError:
+            return False
+
+    def cancel(self) -> None:
+        """Cancel it, if it does not run yet."""
+        if self.set_running_or_notify_cancel():
+            self.set_exception(CancelledError())
+
+    def set_result(self, value: "Any") -> None:
+        """It has returned."""
+        self._value = value
+        # First the one and then the other, and who waits does it the other way round: so one of
+        # the two sees the other.
+        self._done = True
+        waiter = self._waiter
+        if waiter is not None:
+            waiter.release()
+
+    def set_exception(self, error: "BaseException | None") -> None:
+        """It has failed."""
+        self._error = error
+        self.set_result(None)
+
+    def result(self, timeout: "float | None" = None) -> "Any":
+        """Wait for it.
+
+        Args:
+            timeout: seconds; None: for ever.
+
+        Raises:
+            TimeoutError: it is not there in time.
+            BaseException: that with which it failed.
+        """
+        if not self._done:
+            waiter = allocate_lock()
+            waiter.acquire()
+            self._waiter = waiter
+            if not self._done and not waiter.acquire(timeout=-1 if timeout is None else timeout):
+                raise TimeoutError
+        if self._error is None:
+            return self._value
+        try:
+            raise self._error
+        finally:
+            self = None  # type: ignore[assignment]  # or the traceback would keep it
 
 
 class Wrapper:
@@ -197,14 +277,19 @@ class Work:
     __slots__ = ("call", "flags", "future", "ladder", "memory", "number", "packed", "started")
 
     def __init__(
-        self, number: int, call: Call, arguments: "tuple[Any, dict[str, Any]]", flags: int
+        self,
+        number: int,
+        call: Call,
+        arguments: "tuple[Any, dict[str, Any]]",
+        flags: int,
+        future: "Future | Part",
     ) -> None:
         self.number, self.call, self.flags = number, call, flags
         self.memory, self.ladder = call.memory, call.ladder
         whole = arguments if call.named else (call.function, *arguments)
         items = [column[0] for column in arguments[0]] if flags & EACH else arguments[0]
         self.packed = pack_call(whole, call.name, long=any(map(is_long, items)))
-        self.future = Future()
+        self.future = future
         self.started = False
 
     def start(self) -> bool:

@@ -56,12 +56,31 @@ class TimeoutExpired(_WithResult, ClimitsError, subprocess.TimeoutExpired, Timeo
     __str__ = subprocess.TimeoutExpired.__str__
 
 
+class MemoryExceededError(OutOfMemoryError):
+    """The program used more than its limit, and who polled killed it; the kernel did not."""
+
+    @property
+    def verdict(self) -> str:
+        """How it ended."""
+        return "memory-exceeded"
+
+
 def raise_for(result: Result, timeout: "float | None") -> None:
     """Raise what `check=True` promises, if the result calls for it.
 
     Raises:
         OutOfMemoryError, TimeoutExpired, CalledProcessError: each with `result` on it.
     """
+    if result.verdict == "memory-exceeded":
+        over = MemoryExceededError(
+            f"{result.command[0]} was killed beyond its limit of {format_size(result.memory_max)}, "
+            "which was polled",
+            path=result.command[0],
+            value=result.memory_max,
+            hint="give it more memory",
+        )
+        over.result = result
+        raise over
     if result.verdict == "oom-killed":
         error = OutOfMemoryError(
             f"{result.command[0]} was OOM-killed at its limit of {format_size(result.memory_max)}",

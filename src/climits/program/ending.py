@@ -3,9 +3,11 @@
 import atexit
 import errno
 import os
+import select  # a shared object: loaded while the program already runs
 import sys
 import time
 
+from ..cgroup.homes import homes
 from ..cgroup.layout import current
 from ..cgroup.leftovers import sweep
 from ..errors import CgroupError, CgroupGoneError, ClimitsError, LaunchError
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from ..cgroup.group import Cgroup, Tracked
     from ..cgroup.memory import Report
     from ..records import KilledProcess
+    from .pipes import Pump
     from .process import Process
 
 
@@ -42,10 +45,11 @@ def expect(process: "Process") -> None:
     """
     global _swept
     _live[id(process)] = process
-    if not _swept:
+    end_at_exit()
+    if not _swept and process.spec.enforce == "kernel":
         _swept = True
-        end_at_exit()
-        sweep(current(), most=64, timeout=1.0)
+        for home in homes():
+            sweep(current(), home, most=64, timeout=1.0)
 
 
 def end_at_exit() -> None:
@@ -128,6 +132,47 @@ def run_to_end(
         stdout, stderr = pump.finish()
         process.result = process.result.replace(stdout=stdout, stderr=stderr)
     return process.result
+
+
+def watch(
+    process: "Process", timeout: "float | None", pump: "Pump | None", wake: int
+) -> tuple[bool, bool]:
+    """Wait once for a program and what else there is; deal with what is not its end.
+
+    Args:
+        process: that runs.
+        timeout: seconds at most, or None.
+        pump: of its pipes, or None.
+        wake: another descriptor, or -1.
+
+    Returns:
+        (whether `wake` is readable, whether the program has ended).
+    """
+    poll = select.poll()
+    poll.register(process.pidfd, select.POLLIN)
+    if process.oom_fd >= 0:
+        poll.register(process.oom_fd, process.cgroup.memory.OOM_MASK)
+    if wake >= 0:
+        poll.register(wake, select.POLLIN)
+    for fd, events in (pump.fds if pump else {}).items():
+        poll.register(fd, events)
+    if timeout is not None:
+        # Rounded up to milliseconds, and at most a day, since poll takes 32 bits: every caller
+        # looks at its own clock again.
+        timeout = min(int(timeout * 1000) + 1, 86_400_000) if timeout > 0 else 0
+    woken = ended = False
+    for fd, _ in poll.poll(timeout):
+        if fd == process.pidfd:
+            ended = True
+        elif fd == process.oom_fd:
+            from .at_limit import at_oom
+
+            at_oom(process, process.oom_fd)
+        elif fd == wake:
+            woken = True
+        elif pump:
+            pump.turn(fd)
+    return woken, ended
 
 
 def read_status(pidfd: int, told: int = -1) -> int:
@@ -228,6 +273,7 @@ def collect(process: "Process", status: int, duration: float) -> Result:
         exit_status=exit_status(verdict, status),
         pid=process.pid,
         cgroup=group.path,
+        enforced_by="kernel",
         memory_peak=peak,
         oom_kill=oom_kill,
         started=process.started,

@@ -1,6 +1,6 @@
 """Running in a cgroup that exists (``--root``), as the original program did."""
 
-from ..cgroup import placement
+from ..cgroup import placement, systemd
 from ..cgroup.files import Directory
 from ..cgroup.group import Cgroup
 from ..cgroup.placement import Part
@@ -25,6 +25,7 @@ def use_existing(spec: Spec) -> Cgroup:
             missing.append((hierarchy, controllers))
             continue
         try:
+            systemd.come_near(hierarchy, spec.root)
             directory = Directory(hierarchy.directory_path(spec.root))
             parts.append(Part(hierarchy, directory, made=False))
         except CgroupGoneError as e:

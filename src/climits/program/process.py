@@ -57,6 +57,12 @@ class Process:
         paused: it sleeps at its limit (``on_oom="pause"``) until `set_limits` gives it more.
     """
 
+    def __new__(cls, *_args: object, **options: object) -> "Process":
+        """A process of the kind that `enforce` asks for."""
+        if cls is Process and options.get("enforce") == "poll":
+            from .polling.process import PolledProcess as cls
+        return object.__new__(cls)
+
     def __init__(self, args: "Sequence[StrPath] | StrPath", **options: "Unpack[Options]") -> None:
         """Start a program.
 
@@ -78,7 +84,7 @@ class Process:
         cls, spec: Spec, *, sigmask: int = -1, on_launch: "Callable[[Process], None] | None" = None
     ) -> "Process":
         """Start what a Spec describes; `sigmask` as in Plan, `on_launch` called at once."""
-        self = cls.__new__(cls)
+        self = cls.__new__(cls, enforce=spec.enforce)
         self._start(spec, sigmask, on_launch)
         return self
 
@@ -106,14 +112,7 @@ class Process:
 
             self.pipes = pipes.Pipes(spec)
         try:
-            self.cgroup = self._place()
-            try:
-                self._launch(sigmask)
-            except BaseException:
-                self._close_oom()
-                self.cgroup.remove_made()
-                placement.release_parents()
-                raise
+            self._bring_up(sigmask)
         except BaseException:
             if self.pipes:
                 self.pipes.close()
@@ -129,6 +128,17 @@ class Process:
         except BaseException:  # Ctrl+C, most likely
             self.kill()
             self.wait()
+            raise
+
+    def _bring_up(self, sigmask: int) -> None:
+        """Make its cgroup and start it there; nothing is left of an attempt that failed."""
+        self.cgroup = self._place()
+        try:
+            self._launch(sigmask)
+        except BaseException:
+            self._close_oom()
+            self.cgroup.remove_made()
+            placement.release_parents()
             raise
 
     def _place(self) -> Cgroup:
@@ -147,7 +157,11 @@ class Process:
         else:
             group = Cgroup.make_new(spec.made_up_name, spec.limits, spec.hierarchies, spec.parent)
         if spec.tells_pressure and spec.uid is not None:
-            group.tracker.directory.hand_over("memory.pressure", spec.uid)
+            try:
+                group.tracker.directory.hand_over("memory.pressure", spec.uid)
+            except BaseException:
+                group.remove_made()
+                raise
         # In a cgroup that we did not make others live too, now or later.
         self.shared = not group.tracker.made
         return group
@@ -364,36 +378,10 @@ class Process:
             os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOWAIT)  # nothing else to watch
             self._finish()
             return False
-        import select  # a shared object: loaded while the program already runs
-
-        poll = select.poll()
-        poll.register(self.pidfd, select.POLLIN)
-        if self.oom_fd >= 0:
-            poll.register(self.oom_fd, self.cgroup.memory.OOM_MASK)
-        if wake >= 0:
-            poll.register(wake, select.POLLIN)
-        for fd, events in (pump.fds if pump else {}).items():
-            poll.register(fd, events)
-        if timeout is not None:
-            # Rounded up to milliseconds, and at most a day, since poll takes 32 bits: every caller
-            # looks at its own clock again.
-            timeout = min(int(timeout * 1000) + 1, 86_400_000) if timeout > 0 else 0
-        ready = poll.poll(timeout)
-        woken = ended = False
-        for fd, _ in ready:
-            if fd == self.pidfd:
-                ended = True
-            elif fd == self.oom_fd:
-                from .at_limit import at_oom
-
-                at_oom(self, self.oom_fd)
-            elif fd == wake:
-                woken = True
-            elif pump:
-                pump.turn(fd)
+        woken, ended = _ending().watch(self, timeout, pump, wake)
         if ended:
             self._finish()
-        return woken
+        return bool(woken)
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -406,13 +394,13 @@ class Process:
             # program is reaped, and all but the last step may be done twice.
             if self._status is None:
                 self._t1 = time.monotonic()  # first: whoever finds the status needs it too
-                self._status = _ending().read_status(self.pidfd, self.status_fd)
+                self._status = self._read_status()
             try:
                 os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED)
             except ChildProcessError:
                 pass  # reaped by somebody else, or by us
             try:
-                self.result = _ending().collect(self, self._status, self._t1 - self._t0)
+                self.result = self._collect(self._status)
             except Exception:
                 self._let_go()
                 raise
@@ -424,6 +412,14 @@ class Process:
             except BaseException:
                 self._remove_cgroup()
                 raise
+
+    def _read_status(self) -> int:
+        status: int = _ending().read_status(self.pidfd, self.status_fd)
+        return status
+
+    def _collect(self, status: int) -> "Result":
+        result: Result = _ending().collect(self, status, self._t1 - self._t0)
+        return result
 
     def _let_go(self) -> None:
         assert self._status is not None

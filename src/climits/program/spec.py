@@ -2,10 +2,11 @@
 
 import os
 
-from ..cgroup.group import find_parent, hierarchies_for
+from ..cgroup.group import hierarchies_for
+from ..cgroup.homes import default_parent, foreseen_parent
 from ..cgroup.layout import current
 from ..cgroup.limits import make_limits
-from ..cgroup.placement import check_name, locate
+from ..cgroup.placement import check_name, check_path, locate
 from ..errors import InvalidValueError
 from ..launch.plan import NamedFd, Plan, candidates
 from ..units import shown
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
         As in subprocess: stdin, stdout, stderr, text, encoding, errors, env, cwd, user, group,
         extra_groups, start_new_session, process_group, pass_fds, close_fds.
 
-        Besides: nice, oom_score_adj, container (a climits.Container, for namespaces around it).
+        Besides: nice, oom_score_adj, container (a climits.Container, for namespaces around it),
+        enforce ("kernel", or "poll" where no cgroup can be had: see climits.program.polling).
         """
 
         memory: Size | None
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
         pass_fds: Sequence[int]
         close_fds: bool
         container: Container | Joining | None
+        enforce: str
 
 
 #: Stalled 200 ms of 2 s: systemd's default, and what software that knows the protocol expects.
@@ -87,7 +90,7 @@ class Spec:
         args: list[str], the program and its arguments.
         limits: cgroup.limits.Limits.
         hierarchies: those its cgroup spans, each with the controllers wanted of it.
-        name, parent: of the cgroup; the name is made up where none was given.
+        name: of the cgroup; made up where none was given.
         root: path of an existing cgroup to use, or None.
         keep: leave the cgroup.
         on_oom: kill, kill-group or pause.
@@ -97,6 +100,7 @@ class Spec:
         dies_with_thread: it is killed when the launching thread ends, whichever that is.
         container: the namespaces around it, or None.
         joins: they are those of a container that runs.
+        enforce: who keeps the limit: kernel or poll.
     """
 
     open_files: "tuple[int, int] | None" = None
@@ -140,59 +144,66 @@ class Spec:
         pass_fds: "Sequence[int]" = (),
         close_fds: bool = True,
         container: "Container | Joining | None" = None,
+        enforce: str = "kernel",
     ) -> None:
-        if not isinstance(args, (list, tuple)):
-            args = [args] if isinstance(args, (str, bytes, os.PathLike)) else list(args)
-        self.args = [os.fsdecode(arg) for arg in args]
-        if not self.args or not self.args[0]:
-            raise InvalidValueError("no command was given", hint="name the program to run")
-        if "\0" in "".join(self.args):
-            raise InvalidValueError("a NUL byte may not stand in a command or its arguments")
-        layout, root_in = current(), None
-        if root is not None:
-            if parent is not None or name is not None:
-                raise InvalidValueError(
-                    "root names a cgroup that exists: name and parent do not go with it"
-                )
-            root_in, root = locate(root, layout, what="root")
-        self.limits = make_limits(
-            memory=memory, swap=swap, high=high, low=low, min=min, swappiness=swappiness,
-            on_oom=on_oom, pids=pids, cpus=cpus, cpuset=cpuset, parent=parent,
-        )  # fmt: skip
-        self.on_oom, self.root, self._root_in, self.keep = on_oom, root, root_in, keep
-        self.name = check_name(name) if name is not None else None
-        self.hierarchies = hierarchies_for(layout, self.limits.controllers())
-        if root_in is not None and root_in not in dict(self.hierarchies):
-            self.hierarchies = [*self.hierarchies, (root_in, ())]
-        self.parent = find_parent(layout, self.hierarchies, parent)
+        self.args = _read_args(args)
+        self.enforce = enforce
+        if enforce == "kernel":
+            layout, root_in = current(), None
+            if root is not None:
+                if parent is not None or name is not None:
+                    raise InvalidValueError(
+                        "root names a cgroup that exists: name and parent do not go with it"
+                    )
+                root_in, root = locate(root, layout, what="root")
+            self.limits = make_limits(
+                memory=memory, swap=swap, high=high, low=low, min=min, swappiness=swappiness,
+                on_oom=on_oom, pids=pids, cpus=cpus, cpuset=cpuset, parent=parent,
+            )  # fmt: skip
+            self.on_oom, self.root, self._root_in, self.keep = on_oom, root, root_in, keep
+            self.name = check_name(name) if name is not None else None
+            self.hierarchies = hierarchies_for(layout, self.limits.controllers())
+            if root_in is not None and root_in not in dict(self.hierarchies):
+                self.hierarchies = [*self.hierarchies, (root_in, ())]
+            self._parent = None if parent is None else check_path(parent, layout, what="parent")
+        else:
+            from .polling.wish import take
+
+            take(
+                self, memory, on_oom, swap=swap, high=high, low=low, min=min, swappiness=swappiness,
+                pids=pids, cpus=cpus, cpuset=cpuset, name=name, parent=parent, root=root,
+                keep=keep or None, container=container,
+            )  # fmt: skip
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
         self.text, self.encoding, self.errors = text, encoding, errors
         self.env = env
-        for key, value in (env or {}).items():
-            if not key or "=" in key or "\0" in key + value:
-                raise InvalidValueError(
-                    f"env: {key!r}: no equal sign may stand in a name, and no NUL in a value",
-                    value=key,
-                )
         self.cwd = None if cwd is None else os.fsdecode(cwd)
-        if "\0" in (self.cwd or ""):
-            raise InvalidValueError(
-                f"chdir: {shown(self.cwd)}: a NUL byte may not stand in a directory", value=self.cwd
-            )
+        _check_surroundings(env or {}, self.cwd or "")
         self.uid, self.gid, self.groups = identity(
             user, group, extra_groups, getattr(container, "rootfs", None)
         )
         self.nice, self.oom_score_adj = nice, oom_score_adj
-        if nice is not None:
-            _check_range(nice, -20, 19, "nice")
-        if oom_score_adj is not None:
-            _check_range(oom_score_adj, -1000, 1000, "oom_score_adj")
+        _check_range(nice, -20, 19, "nice")
+        _check_range(oom_score_adj, -1000, 1000, "oom_score_adj")
         self.start_new_session, self.process_group = start_new_session, process_group
         self.pass_fds, self.close_fds = tuple(pass_fds), close_fds
         self.container = container
         self.joins = container is not None and container.runs
         if container is not None:
             container.check()
+
+    @property
+    def parent(self) -> str:
+        """The cgroup that its own is made in; systemd is asked for one when it is first needed."""
+        if self._parent is None:
+            self._parent = default_parent([h for h, _ in self.hierarchies])
+        return self._parent.rstrip("/")
+
+    def foreseen_parent(self) -> str:
+        """What `parent` will be, with nothing done yet."""
+        if self._parent is None:
+            return foreseen_parent([h for h, _ in self.hierarchies])
+        return self.parent
 
     def exists_in(self, hierarchy: "Hierarchy", controllers: tuple[str, ...]) -> bool:
         """Whether `root` is its cgroup in a hierarchy, and not one that is made for it.
@@ -286,6 +297,30 @@ class Spec:
         if cage:
             cage.give_up(plan)
         return plan
+
+
+def _read_args(args: "Sequence[StrPath] | StrPath") -> list[str]:
+    if not isinstance(args, (list, tuple)):
+        args = [args] if isinstance(args, (str, bytes, os.PathLike)) else list(args)
+    words = [os.fsdecode(arg) for arg in args]
+    if not words or not words[0]:
+        raise InvalidValueError("no command was given", hint="name the program to run")
+    if "\0" in "".join(words):
+        raise InvalidValueError("a NUL byte may not stand in a command or its arguments")
+    return words
+
+
+def _check_surroundings(env: "Mapping[str, str]", cwd: str) -> None:
+    for key, value in env.items():
+        if not key or "=" in key or "\0" in key + value:
+            raise InvalidValueError(
+                f"env: {key!r}: no equal sign may stand in a name, and no NUL in a value",
+                value=key,
+            )
+    if "\0" in cwd:
+        raise InvalidValueError(
+            f"chdir: {shown(cwd)}: a NUL byte may not stand in a directory", value=cwd
+        )
 
 
 def _environment() -> list[bytes]:

@@ -15,7 +15,9 @@ LEAST_TO_START = 512 * 1024
 LEAST_IN_CONTAINER = 1 << 20
 
 
-def judge(*, status: int, oom_kill: int, timed_out: bool, stopped: bool) -> str:
+def judge(
+    *, status: int, oom_kill: int, timed_out: bool, stopped: bool, exceeded: bool = False
+) -> str:
     """The verdict of a program that has ended.
 
     Args:
@@ -23,9 +25,10 @@ def judge(*, status: int, oom_kill: int, timed_out: bool, stopped: bool) -> str:
         oom_kill: how far the kernel's own counter of OOM kills moved.
         timed_out: its time was up before it ended.
         stopped: somebody asked climits to end it before it ended.
+        exceeded: who polled found too much, and killed it.
 
     Returns:
-        timed-out, stopped, oom-killed, signaled or exited.
+        timed-out, stopped, oom-killed, memory-exceeded, signaled or exited.
     """
     if timed_out:
         return "timed-out"
@@ -35,6 +38,8 @@ def judge(*, status: int, oom_kill: int, timed_out: bool, stopped: bool) -> str:
     # child; when the program then ended well, that was no failure of the program.
     if oom_kill and status != 0:
         return "oom-killed"
+    if exceeded and status != 0:
+        return "memory-exceeded"
     return "signaled" if os.WIFSIGNALED(status) else "exited"
 
 
@@ -50,6 +55,10 @@ def summarize(result: Result) -> str:
     evidence = result.evidence
     if evidence is None:
         return f"{result.verdict}: {result.error}"
+    if result.enforced_by == "poll":
+        from .polling.words import summarize_polled
+
+        return summarize_polled(result, evidence)
     head = _head(result, evidence)
     peak = f"peak {format_size(result.memory_peak)}"
     if result.verdict != "oom-killed" and result.memory_max != UNLIMITED:
@@ -58,9 +67,9 @@ def summarize(result: Result) -> str:
     if result.swap_peak:
         parts.append(f"swap {format_size(result.swap_peak)}")
     if result.verdict != "oom-killed" and result.oom_kill:
-        parts.append(f"{_count(result.oom_kill, 'process')} OOM-killed on the way")
+        parts.append(f"{count(result.oom_kill, 'process')} OOM-killed on the way")
     if evidence.stragglers:
-        parts.append(f"{_count(evidence.stragglers, 'straggler')} killed")
+        parts.append(f"{count(evidence.stragglers, 'straggler')} killed")
     parts.append(format_duration(result.duration or 0.0))
     return ", ".join(parts)
 
@@ -87,13 +96,18 @@ def _oom_killed(result: Result, evidence: Evidence) -> str:
     if evidence.killed:
         killed = min(killed, len(evidence.killed))
     if killed > 1:
-        text += f", {_count(killed, 'process')} killed"
+        text += f", {count(killed, 'process')} killed"
     return text
 
 
 def _head(result: Result, evidence: Evidence) -> str:
     if result.verdict == "oom-killed":
         return _oom_killed(result, evidence)
+    return ending_of(result)
+
+
+def ending_of(result: Result) -> str:
+    """How it ended, for every verdict that needs no evidence: ``signaled SIGTERM``."""
     ended = f"exited {result.returncode}"
     if result.signal:
         ended = signal_name(result.signal)
@@ -114,6 +128,7 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _count(n: int, noun: str) -> str:
+def count(n: int, noun: str) -> str:
+    """``1 straggler``, ``2 processes``."""
     plural = noun + ("es" if noun.endswith("s") else "s")
     return f"{n} {noun if n == 1 else plural}"
