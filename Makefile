@@ -78,7 +78,8 @@ test-vm: $(VENV)/.installed $(VENV)/.dev
 
 bench: $(VENV)/.installed
 	@benchmarks/peers.sh
-	@for script in launch command memory supervise container toolbox tree batch history pool pool_outcomes sampler top recorder metrics; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	@for script in launch command memory supervise container toolbox tree batch history pool pool_outcomes sampler top recorder metrics polling; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	@$(BIN)/python tests/vm/vm.py --systemd --user -- $(BIN)/python benchmarks/scope.py
 
 # ---- releasing ---------------------------------------------------------------------------------
 

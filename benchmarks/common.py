@@ -362,7 +362,7 @@ def arguments(description, *, rounds, isolated, quick=(10, 3)):
     return parser
 
 
-def main(parser, measure):
+def main(parser, measure, *, needs_root=True):
     """Run a benchmark, and clean up behind it whatever happens.
 
     The measuring is done by a child.  This process outlives it, inherits what it leaves running,
@@ -374,7 +374,7 @@ def main(parser, measure):
         counts = quick if options.quick else full
         options.rounds = options.rounds or counts[0]
         options.isolated = options.isolated or counts[1]
-    if os.geteuid() != 0:
+    if needs_root and os.geteuid() != 0:
         sys.exit(f"{parser.prog}: needs root, to make cgroups")
     if memory_hierarchy() is None:
         sys.exit(f"{parser.prog}: needs a mounted cgroup hierarchy with the memory controller")

@@ -14,7 +14,6 @@ from support import HERE, IN_VM, PROGRAMS, our_cgroups
 from climits.cgroup.layout import current
 from climits.cli.main import dispatch
 
-
 #: An ordinary user's manager makes them scopes with a memory limit, on cgroup v2.
 MAY_MAKE_CGROUPS = os.geteuid() == 0 or (
     os.path.exists(f"/run/user/{os.geteuid()}/systemd/private")

@@ -303,6 +303,7 @@ def test_cpus(controller, hog):
     assert result.verdict == "exited"
 
 
+@pytest.mark.root("the cpuset controller is not delegated to users")
 def test_cpuset(controller):
     controller("cpuset")
     line = "grep Cpus_allowed_list /proc/self/status"
@@ -312,6 +313,7 @@ def test_cpuset(controller):
     assert result.stdout.split() == ["Cpus_allowed_list:", "0"]
 
 
+@pytest.mark.root("the cpuset controller is not delegated to users")
 def test_a_bad_cpuset_leaves_nothing(controller):
     controller("cpuset")
     with pytest.raises(climits.CgroupError, match=r"cpuset\.cpus"):
@@ -415,6 +417,7 @@ def test_a_fork_bomb_dies(hog):
     assert result.verdict in ("timed-out", "oom-killed")
 
 
+@pytest.mark.root("its cgroups are in /climits")
 def test_cgroups_that_the_program_made_below_are_removed(layout):
     directory = layout.holding("memory").directory_path("/climits/climits-nest")
     result = climits.run(["mkdir", "-p", f"{directory}/a/b"], memory="60M", name="climits-nest")
@@ -422,6 +425,7 @@ def test_cgroups_that_the_program_made_below_are_removed(layout):
     assert not os.path.exists(directory)
 
 
+@pytest.mark.root("moves the program to the top of the tree")
 def test_a_cgroup_removed_under_us(layout, hog):
     with climits.Process([hog, "hold", "60000"], memory="60M") as p:
         for part in p.cgroup.parts:
@@ -443,6 +447,7 @@ def test_an_exception_in_the_block_kills(hog):
 # ---- where ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.root("its cgroups are in /climits")
 def test_name_and_parent():
     with climits.Cgroup.create("climits-parent", memory="80M") as above:
         result = climits.run(["/bin/true"], memory="60M", name="climits-web", parent=above.path)
@@ -491,11 +496,13 @@ def test_root_that_is_not_there():
 # ---- the program's surroundings ------------------------------------------------------------------
 
 
+@pytest.mark.root("becomes another user")
 def test_user_and_groups():
     result = climits.run(["id"], memory="60M", user=65534, capture_output=True, text=True)
     assert result.stdout.startswith("uid=65534(nobody) gid=65534(nogroup) groups=65534(nogroup)")
 
 
+@pytest.mark.root("becomes another group")
 def test_group_alone():
     result = climits.run(["id", "-G"], memory="60M", group=12, capture_output=True, text=True)
     assert result.stdout == "12\n"

@@ -286,6 +286,24 @@ def test_no_task_is_tried_without_end(pool):
     assert (future.attempts, future.memory_max) == (3, 96 * MIB)
 
 
+def _queue(pool):
+    with pool._engine.lock:
+        return list(pool._engine._roster.queue)
+
+
+def test_what_is_to_be_tried_again_has_begun_and_is_not_cancelled(tmp_path):
+    go = tmp_path / "go"
+    pool = ProcessPoolExecutor(2, LIMIT, memory_budget="400M")
+    hold = pool.submit(climits.task(wait_for, memory="300M"), str(go))
+    late = pool.submit(climits.task(fill, retry_memory=["300M"]), 150)
+    never = pool.submit(climits.task(square, memory="300M"), 2)
+    until(lambda: any(work.future is late and work.started for work in _queue(pool)))
+    pool.shutdown(wait=False, cancel_futures=True)
+    go.touch()
+    assert late.result(60 * PATIENCE) == 150 * MIB
+    assert hold.result() and never.cancelled()
+
+
 def test_only_want_of_memory_is_tried_again(pool):
     future = pool.submit(climits.task(leave, retry_memory=["128M"]), 3)
     assert isinstance(future.exception(), WorkerDiedError)

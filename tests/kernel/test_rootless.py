@@ -7,6 +7,9 @@ import sys
 import pytest
 from support import our_cgroups
 
+from climits.cgroup.layout import current
+from climits.cgroup.leftovers import sweep
+
 USER = 65534
 
 
@@ -80,3 +83,16 @@ def test_the_library_says_so_too(as_user):
     code = "import climits\ntry: climits.run(['true'])\nexcept PermissionError as e: print(e.hint)"
     done = subprocess.run([*as_user, sys.executable, "-c", code], capture_output=True, text=True)
     assert "delegated to you" in done.stdout
+
+
+def test_what_a_user_writes_on_their_cgroup_leads_root_nowhere_else(delegated, tmp_path):
+    """A mark tells what was about to be made; whoever owns the cgroup can write it."""
+    trap = tmp_path / "trap"
+    trap.mkdir()
+    (trap / "cgroup.procs").touch()
+    dead = b"999999999 1 %d" % os.stat("/proc/self/ns/pid").st_ino
+    for path in delegated:
+        away = os.path.relpath(trap, path).encode()
+        os.setxattr(path, "user.climits.makes.1.1", dead + b" " + away)
+    assert sweep(current(), "/climits-delegated") == []
+    assert os.listxattr(trap) == []

@@ -27,6 +27,7 @@ SLICE = MANAGER + ("/system.slice" if ROOT else "/app.slice")
 #: Where memory is.
 MEMORY = "/sys/fs/cgroup" if MODE == "v2" else "/sys/fs/cgroup/memory"
 LIMIT = "memory.max" if MODE == "v2" else "memory.limit_in_bytes"
+SCOPE = ["systemd-run", *USER, "--scope", "-q", "-u", "climits-outer"]
 SHOW_PATH = ["grep", "-E", ":memory:|^0::/" if MODE == "v2" else ":memory:", "/proc/self/cgroup"]
 
 
@@ -115,6 +116,31 @@ def test_what_systemd_tells_of_it(run):
     assert "limit 20.0M" in facts["Description"]
 
 
+def test_the_scope_follows_a_limit_that_is_changed(begin, run):
+    begin("web", "sleep", "600")
+
+    def shown():
+        text = systemctl("show", "climits-web.scope", "-p", "MemoryMax", "--value").strip()
+        return text if text == "infinity" else int(text) - (16 << 20)
+
+    for size, expected in (("200M", 200 << 20), ("40M", 40 << 20), ("max", "infinity")):
+        assert run("set", "web", f"memory.max={size}").returncode == 0
+        assert shown() == expected
+    # What runs there may now use that much.
+    assert run("set", "web", "memory.max=90M").returncode == 0
+    assert shown() == 90 << 20
+
+
+def test_a_limit_that_the_user_gave_a_scope_is_not_changed(run, climits):
+    script = f"{climits} run --memory 20M --name web -- {climits} set web memory.max=90M"
+    done = subprocess.run(
+        [*SCOPE, "-p", "MemoryMax=50M", "-p", "Delegate=yes", "--", "sh", "-c",
+         f"{script}; systemctl {' '.join(USER)} show climits-outer.scope -p MemoryMax"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == f"MemoryMax={50 << 20}\n"
+
+
 def test_no_limit_is_no_limit_of_the_scope(run):
     show = ["systemctl", *USER, "show", "climits-web.scope", "-p", "MemoryMax"]
     assert run("run", "--name", "web", "--", *show).stdout == "MemoryMax=infinity\n"
@@ -146,6 +172,7 @@ def test_a_name_that_systemd_would_not_take_is_escaped(run):
         (("--unit", ""), "unit: '.scope': not a name"),
         (("--slice", "../x"), "slice: '../x.slice': not a name"),
         (("--unit", "x" * 300), "not a name"),
+        (("--unit", "web.service"), "unit: 'web.service': of another kind"),
         (("--unit", "x", "--no-systemd"), "--unit and --no-systemd exclude each other"),
         (("--slice", "x", "--parent", "/x"), "--slice and --parent exclude each other"),
         (("--unit", "x", "--root", "/x"), "--unit and --root exclude each other"),
@@ -166,8 +193,6 @@ def test_a_slice_that_systemd_refuses(run):
 
 
 # ---- what is delegated already is used -----------------------------------------------------
-
-SCOPE = ["systemd-run", *USER, "--scope", "-q", "-u", "climits-outer"]
 
 
 def outer(path):
@@ -266,6 +291,8 @@ def test_what_create_makes_stays_and_can_be_used(run):
         assert path_of(run("exec", "keepme", "--", *SHOW_PATH).stdout) == made.stdout.strip()
         rooted = run("run", "--root", made.stdout.strip(), "--", *SHOW_PATH)
         assert path_of(rooted.stdout) == made.stdout.strip()
+        by_name = run("run", "--root", "keepme", "--", *SHOW_PATH)
+        assert path_of(by_name.stdout) == made.stdout.strip()
         again = run("create", "keepme")
         assert "exists" in again.stderr
         assert again.returncode == 125
@@ -273,6 +300,24 @@ def test_what_create_makes_stays_and_can_be_used(run):
     finally:
         assert run("delete", "keepme").returncode == 0
         systemctl("stop", "climits.service")
+
+
+def test_what_create_makes_in_a_scope_stays_too(run):
+    made = run("create", "keepme", prefix=[*SCOPE, "-p", "Delegate=yes", "--"])
+    assert made.stdout == f"{SLICE}/climits.service/climits/keepme\n"
+    assert run("delete", "keepme").returncode == 0
+    systemctl("stop", "climits.service")
+
+
+def test_two_at_once_make_the_first_that_stays(climits):
+    both = [
+        subprocess.Popen([climits, "create", name], stdout=subprocess.PIPE, text=True)
+        for name in ("one", "two")
+    ]
+    made = {process.communicate()[0].strip() for process in both}
+    assert made == {f"{SLICE}/climits.service/climits/{name}" for name in ("one", "two")}
+    assert not os.path.exists(f"{MEMORY}/climits-self")
+    systemctl("stop", "climits.service")
 
 
 def test_it_is_found_by_name_from_elsewhere(begin, run):

@@ -1,11 +1,14 @@
 """What map gathers of one chunk, between the thread that tells and the one that waits."""
 
+import gc
 import threading
 import time
+import weakref
 from concurrent.futures import CancelledError
 
 import pytest
 
+from climits.pool.executor import _results
 from climits.pool.work import Part
 
 
@@ -112,3 +115,37 @@ def test_no_wake_up_is_lost():
     thread = told(tell)
     assert [part.result(60) for part in parts] == list(range(len(parts)))
     thread.join()
+
+
+def test_what_is_late_is_cancelled_with_the_rest():
+    parts = [Part(), Part(), Part()]
+    parts[0].set_running_or_notify_cancel()
+    parts[0].set_result([1])
+    results = _results(list(parts), time.monotonic())
+    assert next(results) == [1]
+    with pytest.raises(TimeoutError):
+        next(results)
+    # Neither runs any more.
+    assert [part.set_running_or_notify_cancel() for part in parts[1:]] == [False, False]
+    assert list(results) == []
+
+
+def test_an_error_keeps_nothing_alive():
+    class Told(Exception):
+        """An error that can be watched."""
+
+    def failed():
+        part = Part()
+        part.set_running_or_notify_cancel()
+        part.set_exception(Told())
+        return [part]
+
+    gc.disable()  # a cycle would keep it until the next collection
+    try:
+        try:
+            next(_results(failed(), None))
+        except Told as e:
+            error = weakref.ref(e)
+        assert error() is None
+    finally:
+        gc.enable()

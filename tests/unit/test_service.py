@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
@@ -185,14 +186,22 @@ def test_the_sample_is_a_unit_as_it_is_written(text):
 # ---- the command ---------------------------------------------------------------------------
 
 
+class Asked(list):
+    """What systemctl was asked; `state` is what its show tells."""
+
+
 @pytest.fixture
 def systemd(monkeypatch, tmp_path):
     """A host with systemd, whose systemctl only remembers what it was asked."""
-    asked = []
+    asked, state = Asked(), {b"MainPID": b"0", b"NeedDaemonReload": b"no"}
+    asked.state = state
 
     def systemctl(user, *words, stdout=2):
+        if words[0] == "show":
+            os.write(stdout, b"".join(b"%s=%s\n" % row for row in state.items()))
+            return 0
         asked.append(" ".join((["--user"] if user else []) + list(words)))
-        return 3 if words[0] in ("is-active", "is-failed") else 0
+        return 3 if words[0] == "is-failed" else 0
 
     monkeypatch.setattr(service, "running", lambda: True)
     monkeypatch.setattr(service, "_version", lambda: 252)
@@ -215,13 +224,14 @@ def test_install_twice_and_uninstall(ctl, systemd, tmp_path):
     assert stat.S_IMODE(unit_of(tmp_path).stat().st_mode) == 0o644
     assert f"-c {tmp_path}/web.toml " in unit_of(tmp_path).read_text()
     assert systemd == [
-        "--user is-active -q web.service", "--user daemon-reload", "--user -q enable web.service",
-        "--user restart web.service",
+        "--user daemon-reload", "--user -q enable web.service", "--user restart web.service",
     ]  # fmt: skip
     systemd.clear()
     status, out = ctl(*words)
     assert out.startswith(f"{unit_of(tmp_path)}: as it was\n")
-    assert systemd == ["--user -q enable web.service", "--user start web.service"]
+    assert systemd == [
+        "--user daemon-reload", "--user -q enable web.service", "--user start web.service",
+    ]  # fmt: skip
     systemd.clear()
     assert ctl("service", "uninstall", "web.service", "--user")[0] == 0
     assert not unit_of(tmp_path).exists() and os.listdir(unit_of(tmp_path).parent) == []
@@ -229,6 +239,86 @@ def test_install_twice_and_uninstall(ctl, systemd, tmp_path):
         "--user -q disable --now web.service", "--user daemon-reload",
         "--user is-failed -q web.service",
     ]  # fmt: skip
+
+
+INSTALL = ("service", "install", "web", "-c", "web.toml", "--user")
+
+
+def runs_since(systemd, tmp_path, seconds):
+    """It runs, started so many seconds after its file was written: this process stands for it."""
+    systemd.state[b"MainPID"] = b"%d" % os.getpid()
+    ticks = service.start_time(os.getpid()) / os.sysconf("SC_CLK_TCK")
+    started = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks
+    os.utime(unit_of(tmp_path), (started - seconds, started - seconds))
+    systemd.clear()
+
+
+def test_what_runs_with_an_older_file_is_started_anew(ctl, systemd, tmp_path):
+    ctl(*INSTALL)
+    runs_since(systemd, tmp_path, -100)
+    out = ctl(*INSTALL)[1]
+    assert "it runs with the unit before this one: systemctl --user restart web\n" in out
+    assert systemd == ["--user daemon-reload"]
+    systemd.clear()
+    assert "before this one" not in ctl(*INSTALL, "--now")[1]
+    assert systemd == ["--user daemon-reload", "--user restart web.service"]
+
+
+def test_what_runs_with_the_file_stays(ctl, systemd, tmp_path):
+    ctl(*INSTALL)
+    runs_since(systemd, tmp_path, 100)
+    assert "before this one" not in ctl(*INSTALL)[1]
+    systemd.clear()
+    ctl(*INSTALL, "--now")
+    assert systemd == ["--user daemon-reload", "--user start web.service"]
+
+
+def test_what_runs_with_a_file_that_was_not_read_is_started_anew(ctl, systemd, tmp_path):
+    ctl(*INSTALL)
+    runs_since(systemd, tmp_path, 100)
+    systemd.state[b"NeedDaemonReload"] = b"yes"
+    ctl(*INSTALL, "--now")
+    assert systemd == ["--user daemon-reload", "--user restart web.service"]
+
+
+def test_a_changed_file_under_what_runs_is_told(ctl, systemd, tmp_path):
+    ctl(*INSTALL)
+    runs_since(systemd, tmp_path, 100)
+    unit_of(tmp_path).write_text(MARK + "\n")
+    assert "it runs with the unit before this one" in ctl(*INSTALL)[1]
+
+
+def test_a_planted_link_is_not_written_through(ctl, systemd, tmp_path):
+    unit, victim = unit_of(tmp_path), tmp_path / "victim"
+    victim.write_text("mine")
+    victim.chmod(0o600)
+    unit.parent.mkdir(parents=True)
+    for name in (f"web.service.{os.getpid()}", f".web.service.{os.getpid()}.new"):
+        (unit.parent / name).symlink_to(victim)
+    assert ctl(*INSTALL)[0] == 0
+    assert victim.read_text() == "mine" and stat.S_IMODE(victim.stat().st_mode) == 0o600
+    assert not unit.is_symlink() and unit.read_text().startswith(MARK)
+
+
+@pytest.mark.parametrize("theirs", ["", "config", "config/systemd", "config/systemd/user"])
+@pytest.mark.parametrize("do", ["install", "uninstall"])
+def test_the_units_of_another_user_are_not_touched(ctl, systemd, tmp_path, monkeypatch, theirs, do):
+    if theirs:
+        unit_of(tmp_path).parent.mkdir(parents=True)
+    real = os.lstat
+
+    def of_another(path, *args, **more):
+        found = real(path, *args, **more)
+        if os.fspath(path) == os.path.join(tmp_path, theirs).rstrip("/"):
+            found = os.stat_result((*found[:4], 424242, *found[5:]))
+        return found
+
+    monkeypatch.setattr(os, "lstat", of_another)
+    words = ("-c", "web.toml") if do == "install" else ()
+    told, hint = refused(ctl, do, "web", *words, "--user")
+    place = os.path.join(tmp_path, theirs).rstrip("/")
+    assert told.endswith(f": {place} belongs to 424242") and hint == "run it as 424242"
+    assert not unit_of(tmp_path).exists() and systemd == []
 
 
 def test_print_does_nothing(ctl, systemd, tmp_path):

@@ -5,24 +5,28 @@ import json
 import multiprocessing
 import os
 import pwd
+import subprocess
 import sys
 
 import pytest
 
+from climits.cgroup.files import PERMISSION_HINT
 from climits.cgroup.layout import Layout
 from climits.cli.main import dispatch
 from climits.errors import ClimitsError, InvalidValueError, UnsupportedError
 from climits.linux import surroundings
 from climits.linux.mounts import Mount
 from climits.linux.surroundings import Surroundings, detect
+from climits.observe import remedies
 from climits.observe.setup import changes, steps
 from climits.observe.setup.changes import DropIn, Sysctl, WrittenFile, read_text, run, write_whole
 from climits.observe.setup.host import Host, User, find_user
 from climits.observe.setup.identities import SubordinateIds, free_range, ranges_of
 from climits.observe.setup.journal import Journal
-from climits.observe.setup.mounts import missing, parse
+from climits.observe.setup.login import open_to_others, unit_word
+from climits.observe.setup.mounts import PLACE, Mounted, missing, of_layout, parse
 from climits.observe.setup.steps import Step, delegated_by
-from climits.observe.setup.subtree import Leaf
+from climits.observe.setup.subtree import Leaf, OwnedSubtree
 from climits.observe.setup.work import take, take_back
 
 ALICE = User(name="alice", uid=1000, gid=1000, home="/climits/user-1000")
@@ -227,6 +231,15 @@ def test_a_journal_that_cannot_be_read_is_told(places):
         Journal(places).load()
 
 
+def test_a_change_of_another_version_is_told(places):
+    with Journal(places) as journal:
+        journal.entries = [{"kind": "new", "target": "/x", "for": [""], "lasts": True, "note": {}}]
+        with pytest.raises(ClimitsError, match="change of /x: 'new': a kind of change that") as e:
+            list(take_back(journal, None))
+        assert e.value.hint == "undo it with the version of climits that made it"
+        assert journal.entries
+
+
 @pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
 def test_a_file_that_cannot_be_written_is_named(host, places, monkeypatch, number):
     path = str(host.etc / "x.conf")
@@ -345,21 +358,113 @@ def test_without_systemd_the_user_gets_a_cgroup(host):
     assert steps.steps(host(systemd=False, user=None)) == []
 
 
-def test_v1_under_systemd_is_made_anew_at_login(host):
-    mounts = [Mount(f"1 1 0:{i} / /nowhere/{c} rw - cgroup cgroup rw,{c}")
-              for i, c in enumerate(("memory", "devices"))]  # fmt: skip
-    found = steps.steps(host(layout=Layout(mounts)))
+def on_v1(*controllers, at="/nowhere"):
+    return Layout([Mount(f"1 1 0:{i} / {at}/{c} rw - cgroup cgroup rw,{c}")
+                   for i, c in enumerate(controllers)])  # fmt: skip
+
+
+def test_v1_under_systemd_is_made_anew_at_login(host, monkeypatch):
+    monkeypatch.setattr(steps, "open_to_others", lambda path: None)
+    monkeypatch.setattr(sys, "executable", "/opt/my python/100%/bin/python3")
+    found = steps.steps(host(layout=on_v1("memory", "devices")))
     (change,) = found[1].changes
     assert change.target.endswith("user@1000.service.d/climits.conf")
     assert change.text == (
-        f"[Service]\nExecStartPre=-+{sys.executable} -m climits setup --user 1000 --apply --quiet\n"
+        "[Service]\nExecStartPre=-+/opt/my\\x20python/100%%/bin/python3 -I -m climits setup "
+        "--user 1000 --only subtree --apply --quiet\n"
     )
+    # What is told to do by hand writes the same.
+    by_hand = found[1].commands[1].replace(change.target, "/dev/stdout")
+    assert subprocess.run(["sh", "-c", by_hand], stdout=-1, text=True).stdout == change.text
     assert found[0].commands == (
         "for m in /nowhere/memory; do",
         "  d=$m/climits/user-1000; mkdir -p $d; chown alice: $d $d/cgroup.procs $d/tasks",
         "done",
     )
     assert "every shell" in found[0].remark
+
+
+def test_at_login_nothing_but_the_subtree_is_made(host):
+    (host.settings / "user").mkdir()
+    (host.settings / "user/max_user_namespaces").write_text("0\n")
+    (host.etc / "login.defs").write_text("SUB_UID_MAX 5\n")  # no id is free
+    (step,) = steps.owned_subtree(host(layout=on_v1("memory")), ALICE)
+    assert [change.kind for change in step.changes] == ["subtree"]
+    assert steps.owned_subtree(host(), ALICE) == []
+
+
+@pytest.mark.parametrize("fault", ["executable", "package"])
+def test_root_is_not_made_to_execute_what_others_may_write(host, monkeypatch, fault):
+    package = os.path.dirname(steps.__file__)
+    at_fault = {"executable": sys.executable, "package": package}[fault]
+    monkeypatch.setattr(steps, "open_to_others", lambda path: "/a" if path == at_fault else None)
+    step = steps.steps(host(layout=on_v1("memory")))[1]
+    assert (step.state, step.changes, step.commands) == ("by hand", (), ())
+    assert f"root would execute {at_fault} at each login" in step.remark
+    assert "may write or replace /a; install climits where only root writes" in step.remark
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("/usr/bin/python3.11", "/usr/bin/python3.11"),
+        ("/a b/c\td/%h", "/a\\x20b/c\\x09d/%%h"),
+        ("/a\"b'c\\d\n", "/a\\x22b\\x27c\\x5cd\\x0a"),
+        ("/\u00e4", "/\u00e4"),
+    ],
+)
+def test_a_path_as_one_word_of_a_unit(path, word):
+    assert unit_word(path) == word
+
+
+def test_what_nobody_else_may_write():
+    assert open_to_others("/usr/bin/env") is None
+    assert open_to_others("/usr/none") == "/usr/none"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
+def test_what_others_may_write_on_the_way_to_a_path(tmp_path):
+    folder, python, link = tmp_path / "bin", tmp_path / "bin/python", tmp_path / "link"
+    folder.mkdir()
+    python.symlink_to("/usr/bin/env")
+    link.symlink_to(python)
+    for mode in (0o777, 0o1777):
+        folder.chmod(mode)
+        assert open_to_others(str(python)) == str(folder)
+    folder.chmod(0o775)
+    os.chown(folder, 0, 1000)
+    assert open_to_others(str(python)) == str(folder)
+    folder.chmod(0o755)
+    os.lchown(python, 1000, 1000)
+    assert open_to_others(str(python)) == str(python)
+    os.lchown(python, 0, 0)
+    os.chown(folder, 1000, 1000)
+    assert open_to_others(str(link)) == str(folder)
+
+
+def test_what_was_made_in_another_hierarchy_later_is_noted_too(tmp_path):
+    for name in ("memory", "pids"):
+        (tmp_path / name).mkdir()
+    path = ALICE.home
+    first = OwnedSubtree(on_v1("memory", at=tmp_path), path, 1000, 1000)
+    note = first.note()
+    (tmp_path / f"memory{path}").mkdir(parents=True)
+    second = OwnedSubtree(on_v1("memory", "pids", at=tmp_path), path, 1000, 1000)
+    assert second.merged(note)["made"] == [
+        f"{tmp_path}/{name}" for name in ("memory/climits", f"memory{path}", "pids/climits",
+                                          f"pids{path}")
+    ]  # fmt: skip
+
+
+def test_controllers_that_were_enabled_later_are_noted_too(host):
+    control, layout = host.tree / "cgroup.subtree_control", host().layout
+    control.write_text("cpu cpuset io memory\n")
+    change = OwnedSubtree(layout, ALICE.home, 1000, 1000)
+    note = json.loads(json.dumps(change.note()))
+    control.write_text("cpu cpuset io pids\n")
+    (found,) = change.merged(note)["enabled"]
+    assert found[0].rstrip("/") == str(host.tree) and found[1] == ["pids", "memory"]
+    assert note["enabled"][0][1] == ["pids"]
 
 
 # ---- users and their ids -------------------------------------------------------------------
@@ -433,6 +538,40 @@ def test_rights_stay_and_a_line_without_end_gets_one(tmp_path):
     assert path.stat().st_mode & 0o777 == 0o640
 
 
+def test_ids_that_were_taken_meanwhile_are_not_given_twice(host, places):
+    path = host.etc / "subuid"
+
+    class Late(SubordinateIds):
+        def do(self):
+            path.write_text("bob:100000:65536\ncarol:165546:10\n")  # useradd was faster
+            super().do()
+
+    with Journal(places) as journal:
+        with pytest.raises(ClimitsError, match="165536 to 231071 were taken meanwhile") as e:
+            list(take([written(Late("alice", 1000, str(path)))], journal, "alice"))
+        assert "run it again" in e.value.hint
+    assert "alice" not in path.read_text()
+    with Journal(places) as journal:
+        list(take([written(SubordinateIds("alice", 1000, str(path)))], journal, "alice"))
+        assert path.read_text().endswith("\ncarol:165546:10\nalice:165556:65536\n")
+        assert [entry.left for entry in take_back(journal, None)] == [None]
+    assert path.read_text() == "bob:100000:65536\ncarol:165546:10\n"
+
+
+@pytest.mark.parametrize("owner", ["alice", "1000"])
+def test_a_line_that_was_changed_since_is_left_and_told(tmp_path, owner):
+    path = tmp_path / "subuid"
+    change = SubordinateIds("alice", 1000, str(path))
+    note = change.note()
+    change.do()
+    path.write_text(f"{owner}:100000:70000\n")
+    left = SubordinateIds.undo(change.target, note)
+    assert left == f"{path}: alice's line was changed since: left as it is"
+    assert path.read_text() == f"{owner}:100000:70000\n"
+    path.write_text("bob:100000:65536\n")
+    assert SubordinateIds.undo(change.target, note) is None
+
+
 def test_the_lock_of_a_dead_program_is_taken(tmp_path):
     (tmp_path / "subuid.lock").write_text("4194305\0")
     SubordinateIds("alice", 1000, str(tmp_path / "subuid")).do()
@@ -469,6 +608,24 @@ def test_a_command_that_fails_tells_its_last_line():
         run(["false"])
     with pytest.raises(ClimitsError, match="nosuchcommand"):
         run(["nosuchcommand"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_manager_may_outlive_its_users_line_in_passwd(tmp_path):
+    with pytest.raises(KeyError):
+        pwd.getpwuid(4_000_000)
+    os.chown(tmp_path, 4_000_000, 4_000_001)
+    check = 'test "$(id -u) $(id -g)" = "4000000 4000001" || exec id'
+    run(["sh", "-c", check], uid=4_000_000, XDG_RUNTIME_DIR=str(tmp_path))
+
+
+def test_a_command_that_does_not_start_leaves_no_descriptor(tmp_path):
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(ClimitsError):
+        run(["nosuchcommand"])
+    with pytest.raises(FileNotFoundError):
+        run(["true"], uid=1000, XDG_RUNTIME_DIR=str(tmp_path / "gone"))
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_running_managers_look_anew(tmp_path, systemd, monkeypatch):
@@ -512,6 +669,43 @@ def test_what_is_missing_is_mounted(text, there, wanted):
 def test_layouts_that_are_none(text):
     with pytest.raises(InvalidValueError, match="not a layout"):
         parse(text)
+
+
+V1 = {PLACE: "tmpfs", f"{PLACE}/memory": "cgroup", f"{PLACE}/pids": "cgroup"}
+HYBRID = {**V1, f"{PLACE}/unified": "cgroup2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "made", "chosen"),
+    [
+        ("v2", {PLACE: "cgroup2"}, [""]),
+        ("v2", HYBRID, []),
+        ("v1", V1, ["", "/memory", "/pids"]),
+        ("v1", HYBRID, ["/memory", "/pids"]),
+        ("v1", {PLACE: "cgroup2"}, []),
+        ("v1:memory", V1, ["/memory"]),
+        ("v1:memory,pids", V1, ["", "/memory", "/pids"]),
+        ("v1:cpu", V1, []),
+        ("hybrid", HYBRID, ["", "/memory", "/pids", "/unified"]),
+        ("hybrid:pids", HYBRID, ["/pids", "/unified"]),
+    ],
+)
+def test_what_was_mounted_of_a_layout(text, made, chosen):
+    assert of_layout(text, made) == {PLACE + end for end in chosen}
+
+
+def test_a_layout_is_undone_and_nothing_else(tmp_path, places, monkeypatch):
+    undone = []
+    monkeypatch.setattr(Mounted, "undo", lambda target, note: undone.append(target))
+    with Journal(places) as journal:
+        list(take([written(WrittenFile(str(tmp_path / "x"), "x"))], journal, ""))
+        for target, fstype in V1.items():
+            journal.begin(Mounted(target, fstype), "")
+        list(take_back(journal, None, layout="v1:memory"))
+        assert undone == [f"{PLACE}/memory"]
+        assert [e["target"] for e in journal.entries] == [f"{tmp_path}/x", PLACE, f"{PLACE}/pids"]
+        with pytest.raises(InvalidValueError, match="not a layout"):
+            list(take_back(journal, None, layout="v3"))
 
 
 def test_what_stands_in_the_way_of_a_mount():
@@ -578,6 +772,10 @@ def test_a_busy_root_is_freed_by_a_leaf(host):
         (["--mount", "v9"], "'v9': not a layout"),
         (["--user", "nosuch", "--apply"], "'nosuch': no such user"),
         (["--user", "root"], "root may make cgroups anywhere"),
+        (["--user", "nobody", "--only", "ids"], "only: 'ids': not a step that can be taken alone"),
+        (["--only", "subtree", "--apply"], "--only is for what is told or applied for one user"),
+        (["--user", "nobody", "--only", "subtree", "--undo"], "--only is for what is told or"),
+        (["--mount", "v2", "--only", "subtree"], "--only is for"),
     ],
 )
 def test_bad_words_are_one_clear_line(words, cause):
@@ -609,5 +807,11 @@ def test_it_is_printed_in_columns(host, capsys):
     assert [line[:10] for line in heads] == ["needed    ", "needed    "]
     assert any(line.startswith(" " * 12 + "printf '[Service]\\nDelegate=") for line in out)
     assert all(len(line) <= 100 for line in out if not line.startswith(" " * 12))
+    _tell(steps.steps(host()), "alice", "subtree")
+    assert "--user alice --only subtree --apply does" in capsys.readouterr().out
     _tell([], "")
     assert capsys.readouterr().out == "nothing to do\n"
+
+
+def test_doctor_tells_the_same_ways_out_as_the_error():
+    assert remedies.TROUBLES["no-right"].remedy == PERMISSION_HINT

@@ -59,7 +59,7 @@ ONLY_FILES = ("cli/test_history*", "cli/test_cli_batch*", "cli/test_report*")
 #: What an ordinary user does in a login session of a host with systemd.
 OF_A_USER = (
     *("systemd/test_*.py", "kernel/test_kernel_run.py", "kernel/test_events.py"),
-    *("kernel/test_pool.py", "kernel/test_polling.py", "cli/test_cli_run.py"),
+    "cli/test_cli_run.py",
 )
 #: The longest part of a layout, apart: halves that end together keep the processors busy.
 LONG = ("kernel/test_container*", "kernel/test_s*", "kernel/test_p*", "faults/test_*")

@@ -3,7 +3,7 @@
 import os
 import resource
 
-from ..cgroup.homes import homes
+from ..cgroup.homes import own_homes
 from ..cgroup.layout import current
 from ..cgroup.leftovers import sweep
 from ..errors import ClimitsError, InvalidValueError, LaunchError
@@ -169,7 +169,7 @@ class Batch:
         )  # fmt: skip
         try:
             # Of a batch that was killed: what it left must not run beside what takes its place.
-            for home in homes():
+            for home in own_homes():
                 sweep(current(), home, timeout=5.0)
             guard = self._start_guard()
             self._host = self._make_host(self.loop)

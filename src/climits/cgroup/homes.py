@@ -14,6 +14,8 @@ from . import files, systemd
 from .layout import Hierarchy, current
 from .placement import HOME
 
+_ASK_SYSTEMD = "leave out --no-systemd: systemd may give it"
+
 
 def owned_home(uid: int) -> str:
     """The cgroup that an administrator gives to an ordinary user on cgroup v1 (climits setup)."""
@@ -33,10 +35,9 @@ def default_parent(hierarchies: list[Hierarchy], *, lasting: bool = False) -> st
     """
     lead = _lead(hierarchies)
     if systemd.running() and (os.geteuid() == 0 or lead.delegates):
-        unit = systemd.delegated_unit(lead)
-        if unit is None:
-            unit = systemd.enter_lasting(lead) if lasting else _enter_scope(lead)
-        return unit + HOME
+        if lasting:  # whatever unit we are in may end before it
+            return systemd.enter_lasting(lead) + HOME
+        return (systemd.delegated_unit(lead) or _enter_scope(lead)) + HOME
     if systemd.wishes.unit or systemd.wishes.slice:
         raise UnsupportedError(
             "--unit and --slice: no systemd here makes a scope with a memory limit for us",
@@ -51,7 +52,7 @@ def default_parent(hierarchies: list[Hierarchy], *, lasting: bool = False) -> st
     raise CgroupPermissionError(
         "no right to make a cgroup: neither /climits nor the cgroup of this process is ours",
         errno=errno.EACCES,
-        hint=files.PERMISSION_HINT,
+        hint=files.PERMISSION_HINT if systemd.wishes.use else _ASK_SYSTEMD,
     )
 
 
@@ -87,14 +88,31 @@ def foreseen_parent(hierarchies: list[Hierarchy]) -> str:
 
 
 def homes() -> list[str]:
-    """Where cgroups with a plain name may be, the likeliest first; at least /climits."""
-    found = [HOME]
-    if os.geteuid() != 0:  # an ordinary user's are made below the one they are in
-        found += _of_user()[1:]
-    if systemd.running():
-        lead = _lead(current().hierarchies)
-        found += [unit + HOME for unit in systemd.units_with(lead, HOME[1:])]
+    """Where cgroups with a plain name may be: first those of this user, /climits before them."""
+    return [*own_homes(), *_units(own=False)]
+
+
+def own_homes() -> list[str]:
+    """Where this user's may be: whom they were left by, this user may end."""
+    # An ordinary user's are made below the cgroup they are in, too.
+    found = [HOME, *(_of_user()[1:] if os.geteuid() else ()), *_units(own=True)]
     return list(dict.fromkeys(found))
+
+
+def _units(*, own: bool) -> list[str]:
+    """Those in units of systemd, of this user or of all others."""
+    if not systemd.running():
+        return []
+    lead = _lead(current().hierarchies)
+    found = []
+    for unit in systemd.units_with(lead, HOME[1:]):
+        try:
+            owner = os.stat(lead.directory_path(unit)).st_uid
+        except OSError:
+            continue  # gone meanwhile
+        if (owner == os.geteuid()) == own:
+            found.append(unit + HOME)
+    return found
 
 
 def _lead(hierarchies: list[Hierarchy]) -> Hierarchy:

@@ -10,6 +10,7 @@ import os
 
 from ..errors import CgroupError, UnsupportedError
 from ..linux.mounts import cgroup_mounts, controller_table
+from ..linux.proc import cgroup_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -258,10 +259,28 @@ class Layout:
         The v2 hierarchy where there is one, whatever its controllers; on a legacy host the v1
         freezer, and cpuacct for its CPU time.  May be empty.
         """
-        if self.unified:
+        if self.unified and self._may_be_born_in(self.unified):
             return [self.unified]
         found = {self.find("freezer"): None, self.find("cpuacct"): None}  # ordered, each once
         return [hierarchy for hierarchy in found if hierarchy]
+
+    def _may_be_born_in(self, unified: Hierarchy) -> bool:
+        """Whether the kernel lets us start a process in a cgroup of ours there.
+
+        It asks for the right to write above where we are and above the other, too.  So an ordinary
+        user, to whom a part of v1 was given for memory, must be in a part of v2 that was given
+        along with it.
+        """
+        memory = self.find("memory")
+        if os.geteuid() == 0 or memory is None or memory is unified:
+            return True
+        paths = cgroup_paths()
+        own = paths.get("", "/")
+        try:
+            procs = f"{unified.directory_of(own)}/cgroup.procs"
+        except CgroupError:
+            return False
+        return own == memory.path_among(paths) and os.access(procs, os.W_OK)
 
     def _missing(self, controller: str) -> UnsupportedError:
         if not self.hierarchies:

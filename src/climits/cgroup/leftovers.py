@@ -64,7 +64,8 @@ def sweep(
     for hierarchy in dict.fromkeys((layout.find("memory"), *layout.trackers())):
         if hierarchy is not None:
             dead.update(dict.fromkeys(_dead_below(hierarchy.directory_path(parent), most, own)))
-    return [_remove(f"{parent}/{name}", layout.hierarchies, deadline, own) for name in dead]
+    found = (_remove(f"{parent}/{name}", layout.hierarchies, deadline, own) for name in dead)
+    return [left for left in found if left]
 
 
 def _dead_below(directory: str, most: "int | None", own: bool) -> list[str]:
@@ -90,7 +91,9 @@ def _announced_by_the_dead(above: Directory) -> list[str]:
     dead = []
     for key, value in above.marks(placement.ANNOUNCED).items():
         mark, name = placement.split_announcement(value)
-        if placement.owner_state(mark) == "dead":
+        # Whoever owns the cgroup can write there what they like.
+        is_name = "/" not in name and name not in ("", ".", "..")
+        if is_name and placement.owner_state(mark) == "dead":
             try:
                 child = above.child(name)
                 used = child.get_mark(placement.MARK) or child.pids() or child.children()
@@ -188,15 +191,18 @@ def _is_dead(directory: Directory, name: str, own: bool) -> bool:
     return gone and not directory.pids() and not directory.children()
 
 
-def _remove(path: str, hierarchies: "Iterable[Hierarchy]", deadline: float, own: bool) -> Leftover:
+def _remove(
+    path: str, hierarchies: "Iterable[Hierarchy]", deadline: float, own: bool
+) -> "Leftover | None":
     # Of the same name in another hierarchy, what somebody else made or is making is not ours.
     parts = [part for part in _parts(path, hierarchies) if _is_dead(part.directory, path, own)]
+    if not parts:
+        return None
     killed = 0
     try:
-        if parts:
-            group = Cgroup(path, parts)
-            killed = group.kill(max(deadline - time.monotonic(), 0.1))
-            group.remove(max(deadline - time.monotonic(), 0.1))
+        group = Cgroup(path, parts)
+        killed = group.kill(max(deadline - time.monotonic(), 0.1))
+        group.remove(max(deadline - time.monotonic(), 0.1))
     except CgroupGoneError:
         pass
     except (CgroupError, InvalidValueError) as e:  # the latter: we are in it ourselves

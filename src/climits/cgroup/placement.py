@@ -18,6 +18,7 @@ from ..errors import (
     CgroupError,
     CgroupExistsError,
     CgroupGoneError,
+    CgroupPermissionError,
     InvalidValueError,
 )
 from ..linux.proc import pid_namespace, start_time
@@ -385,6 +386,13 @@ def _enable(directory: Directory, controllers: tuple[str, ...]) -> None:
                 errno=e.errno,
                 hint="choose another parent, or start climits as the only process there (exec); "
                 "in a container: climits setup --apply moves them into a cgroup of their own",
+            ) from None
+        if e.errno in (errno.EACCES, errno.EPERM):
+            raise CgroupPermissionError(
+                f"{wanted}: not handed down to us from {path}, and that is not ours to change",
+                path=path,
+                errno=e.errno,
+                hint="as root: climits setup --user NAME --apply has systemd hand it to a user",
             ) from None
         if e.errno == errno.ENOENT:
             raise CgroupError(

@@ -10,11 +10,12 @@ Source: systemd's Control Group Interfaces and CGROUP_DELEGATION; org.freedeskto
 
 import errno
 import os
+import time
 
 from ..errors import CgroupError, CgroupExistsError, CgroupPermissionError, InvalidValueError
 from ..linux.proc import cgroup_paths
 from ..linux.xattrs import getxattr
-from ..units import cut, format_size, printable, quoted
+from ..units import UNLIMITED, cut, format_size, printable, quoted
 from . import files
 from .files import Directory
 
@@ -34,6 +35,9 @@ ROOM = 16 << 20
 _SYSTEMDS = ("unified", "systemd")
 _UNITS = (".scope", ".service", ".socket", ".mount", ".swap")
 _MAX_UNIT = 255
+#: On a scope: the limit of its program, bytes, which its MemoryMax follows.
+_MIRRORS = "user.climits.mirrors"
+_INFINITY = 2**64 - 1
 
 
 class Wishes:
@@ -101,16 +105,16 @@ def is_delegated(hierarchy: "Hierarchy", unit: str) -> bool:
     own = (path, *(f"/sys/fs/cgroup/{name}{unit}" for name in _SYSTEMDS))
     if any(map(_has_mark, own)):
         return True
-    uid = os.geteuid()
-    if uid == 0 or not os.path.isdir(path) or os.stat(path).st_uid != uid:
-        return False
-    if not unit.startswith(_user_manager(uid)):
+    uid, name = os.geteuid(), unit.rpartition("/")[2]
+    if name.startswith("session-"):
+        return False  # a login
+    if uid and not unit.startswith(_user_manager(uid)):
         return True  # the system's manager gives to a user only what it delegates
     from .systemd_manager import connect
 
-    # An older user manager leaves no mark that its user may read.
+    # Before systemd 251 only root with all of its capabilities may read the mark.
     with connect() as manager:
-        return manager.delegates(unit.rpartition("/")[2])
+        return manager.delegates(name)
 
 
 def _user_manager(uid: int) -> str:
@@ -152,9 +156,13 @@ def delegated_unit(hierarchy: "Hierarchy") -> "str | None":
         return None
     path = hierarchy.path_among(cgroup_paths())
     unit = unit_path(path) if path and ".." not in path.split("/") else None
-    if unit and not os.access(hierarchy.directory_path(unit), os.W_OK):
-        return None  # given to another user, such as root, whose program we are
-    if unit and (is_ours_alone(hierarchy, unit) or is_delegated(hierarchy, unit)):
+    try:
+        # One that is another user's, whose program we are, is not for us: root's neither.
+        if unit is None or os.stat(hierarchy.directory_path(unit)).st_uid != os.geteuid():
+            return None
+    except OSError:
+        return None
+    if is_ours_alone(hierarchy, unit) or is_delegated(hierarchy, unit):
         _ours.add(unit)
         return unit
     return None
@@ -232,7 +240,47 @@ def enter_scope(hierarchy: "Hierarchy") -> str:
             hint="climits doctor tells where that is; --no-systemd does not ask systemd",
         )
     _ours.add(unit)
+    if wishes.memory_max is not None:
+        directory = Directory(hierarchy.directory_path(unit))
+        directory.set_mark(_MIRRORS, b"%d" % wishes.memory_max)
+        directory.close()
     return unit
+
+
+def follow(hierarchy: "Hierarchy", path: str, limit: "int | float", *, only_up: bool) -> None:
+    """Have the limit of our scope follow that of the program in it, for which it was made.
+
+    Args:
+        hierarchy: the memory controller's.
+        path: the program's cgroup, whose limit is about to change or has changed.
+        limit: bytes or UNLIMITED.
+        only_up: raise it, and do not lower it yet.
+
+    Raises:
+        CgroupError: systemd refuses: the new limit would mean nothing.
+    """
+    unit = unit_path(path)
+    if unit is None or not unit.endswith(".scope"):
+        return
+    directory = Directory(hierarchy.directory_path(unit))
+    mark = directory.get_mark(_MIRRORS)
+    if mark is None or (before := float(mark)) == limit or (only_up and limit < before):
+        directory.close()
+        return
+    from .systemd_manager import connect
+
+    wished = _INFINITY if limit == UNLIMITED else int(limit) + ROOM
+    try:
+        with connect() as manager:
+            manager.set(unit.rpartition("/")[2], [("MemoryMax", ("t", wished))])
+    except CgroupError as e:
+        raise CgroupError(
+            f"the scope above {path} is limited too, and that cannot be changed: {e}",
+            path=path,
+            hint="do it as the user whose it is",
+        ) from None
+    directory.set_mark(_MIRRORS, b"inf" if limit == UNLIMITED else b"%d" % limit)
+    directory.close()
 
 
 def enter_lasting(hierarchy: "Hierarchy") -> str:
@@ -261,7 +309,14 @@ def enter_lasting(hierarchy: "Hierarchy") -> str:
             )
         except CgroupExistsError:
             pass
-        unit = manager.cgroup_of(LASTING_UNIT)
+        for _ in range(50):  # another climits may have asked for it just now
+            if unit := manager.cgroup_of(LASTING_UNIT):
+                break
+            time.sleep(0.1)
+        else:
+            raise CgroupError(
+                f"systemd does not start {LASTING_UNIT}", hint=f"systemctl status {LASTING_UNIT}"
+            )
     directory = Directory(hierarchy.directory_path(unit))
     move_into_leaf(directory)
     directory.close()
@@ -370,6 +425,10 @@ def check_slice(name: str) -> str:
 
 def _check(name: str, what: str, suffix: str, hint: str) -> str:
     stem = name.removesuffix(suffix)
+    if stem.endswith((*_UNITS, ".slice")):
+        raise InvalidValueError(
+            f"{what}: {quoted(stem)}: of another kind", value=name, hint=f"it is a {suffix[1:]}"
+        )
     if not stem or escaped(stem) != stem or stem.startswith(".") or len(name) > _MAX_UNIT:
         raise InvalidValueError(f"{what}: {quoted(name)}: not a name", value=name, hint=hint)
     return name

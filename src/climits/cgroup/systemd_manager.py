@@ -62,6 +62,15 @@ class Manager:
         if result != "done":
             raise CgroupError(f"systemd did not start {unit}: {result}", hint="see journalctl -xe")
 
+    def set(self, unit: str, properties: "list[tuple[str, tuple[str, object]]]") -> None:
+        """Set properties of a unit, until it ends."""
+        try:
+            self._bus.call(
+                _SYSTEMD, _OBJECT, _MANAGER, "SetUnitProperties", "sba(sv)", unit, True, properties
+            )
+        except (DBusError, OSError) as e:
+            raise CgroupError(f"systemd does not change {unit}: {e}") from None
+
     def cgroup_of(self, service: str) -> str:
         """The cgroup path of a service that runs."""
         return str(self._property(service, "Service", "ControlGroup"))
@@ -111,15 +120,16 @@ def connect() -> Manager:
     for address in _addresses():
         try:
             return Manager(Bus(address, _TIMEOUT))
-        except OSError as e:
+        except (OSError, DBusError) as e:
             shown = address if isinstance(address, str) else "@" + os.fsdecode(address[1:])
-            failed = failed or f"{shown}: {(e.strerror or str(e)).lower()}"
+            cause = getattr(e, "strerror", None) or str(e)
+            failed = failed or f"{shown}: {cause.lower()}"
     who = "systemd" if os.geteuid() == 0 else "your systemd user manager"
     raise CgroupPermissionError(
         f"cannot ask {who} for a scope: {failed or 'it has no D-Bus socket'}",
         errno=errno.EACCES,
-        hint="log in anew (su and sudo start no user manager; machinectl shell does), or "
-        + NO_SYSTEMD_HINT
+        hint="su and sudo start no user manager: log in anew, or as root: loginctl enable-linger "
+        f"{os.geteuid()}; or climits run --enforce poll, which is not enforced by the kernel"
         if os.geteuid()
         else "start dbus, or use --no-systemd",
     )

@@ -3,7 +3,7 @@
 import sys
 
 from ..cgroup import placement
-from ..cgroup.homes import homes
+from ..cgroup.homes import own_homes
 from ..cgroup.layout import current
 from ..cgroup.leftovers import sweep
 from ..errors import InvalidValueError
@@ -32,7 +32,7 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
     if words:
         raise InvalidValueError(f"gc takes no arguments: {words[0]}", hint="see climits gc --help")
     layout = current()
-    parents = homes()
+    parents = own_homes()
     parents += [placement.check_path(p, layout, what="parent") for p in values.get("parent", ())]
     failed = False
     for parent in dict.fromkeys(parents):

@@ -2,11 +2,14 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 
 from ..cgroup.layout import current
 from ..cgroup.systemd import running
 from ..errors import ClimitsError, InvalidValueError
+from ..linux.proc import start_time
+from ..observe.whole_file import write_whole
 from ..supervise.unit import MARK, Place, control_path, unit_text
 from ..units import printable, quoted
 from .options import LIFE, TELLING, Option
@@ -120,17 +123,32 @@ def _install(name: str, user: bool, values: "dict[str, Any]") -> int:
         return 0
     path = _ready(name, user)
     changed = _write(path, text)
-    unit, active = f"{name}.service", False
-    if changed:
-        active = _systemctl(user, "is-active", "-q", unit) == 0
-        _must(user, "daemon-reload")
+    unit = f"{name}.service"
+    stale = _is_stale(user, unit, path, changed)
+    # Always: the last time it may have failed after the file was written.
+    _must(user, "daemon-reload")
     sys.stdout.write(f"{path}: {'written' if changed else 'as it was'}\n")
     if values.get("enable"):
         _must(user, "-q", "enable", unit)
     if values.get("now"):
-        _must(user, "restart" if changed else "start", unit)
-    _tell(place, changed and active and not values.get("now"), values)
+        _must(user, "restart" if changed or stale else "start", unit)
+    _tell(place, stale and not values.get("now"), values)
     return 0
+
+
+def _is_stale(user: bool, unit: str, path: str, changed: bool) -> bool:
+    """Whether it runs with another unit than the file; to be asked before systemd reads that."""
+    words = _answer(user, "show", "-p", "MainPID,NeedDaemonReload", unit).split()
+    pid = next((int(word[8:]) for word in words if word.startswith("MainPID=")), 0)
+    ticks = start_time(pid) if pid else None
+    if ticks is None:
+        return False
+    if changed or "NeedDaemonReload=yes" in words:
+        return True
+    # systemd has read it, but perhaps after the start. Not systemd's own stamps: those that it
+    # prints exactly stand still while the machine sleeps.
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.time() - age < os.stat(path).st_mtime
 
 
 def _tell(place: Place, stale: bool, values: "dict[str, Any]") -> None:
@@ -145,19 +163,18 @@ def _tell(place: Place, stale: bool, values: "dict[str, Any]") -> None:
     base = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
     socket = control_path(place).replace("%t", base if place.user else "/run")
     sys.stdout.write(f"steer it: climits ctl --socket {socket} status\n")
-    if place.user and not os.path.exists(f"/var/lib/systemd/linger/{_user_name()}"):
-        sys.stdout.write(
-            f"it ends when you log out: loginctl enable-linger {_user_name()} changes that\n"
-        )
+    me = _user_name(os.geteuid())
+    if place.user and not os.path.exists(f"/var/lib/systemd/linger/{me}"):
+        sys.stdout.write(f"it ends when you log out: loginctl enable-linger {me} changes that\n")
 
 
-def _user_name() -> str:
+def _user_name(uid: int) -> str:
     import pwd
 
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return str(os.geteuid())
+        return str(uid)
 
 
 def _climits() -> list[str]:
@@ -183,18 +200,9 @@ def _write(path: str, text: str) -> bool:
         return False
     if old is not None:
         _check_ours(path, old)
-    new = f"{path}.{os.getpid()}"
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(new, "w", encoding="utf-8", errors="surrogateescape") as file:
-                file.write(text)
-            os.chmod(new, 0o644)
-            os.rename(new, path)
-        except BaseException:
-            if os.path.exists(new):
-                os.unlink(new)
-            raise
+        write_whole(path, text.encode(errors="surrogateescape"), 0o644)
     except OSError as e:
         raise _cannot("write", path, e) from None
     return True
@@ -247,6 +255,7 @@ def _ready(name: str, user: bool) -> str:
     if user:
         base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
         home = f"{base}/systemd/user"
+        _check_own(name, base)
     for other in (f"{place}/{kind}/{name}.service" for place in _ELSEWHERE):
         if os.path.exists(other) and os.path.dirname(other) != home:
             raise InvalidValueError(
@@ -255,6 +264,27 @@ def _ready(name: str, user: bool) -> str:
                 hint="choose another name",
             )
     return f"{home}/{name}.service"
+
+
+def _check_own(name: str, base: str) -> None:
+    """Refuse what is somebody else's, as under sudo -E: they could lead us anywhere.
+
+    Raises:
+        ClimitsError: one of the directories is not of who runs this.
+    """
+    uid, places = os.geteuid(), [base, f"{base}/systemd", f"{base}/systemd/user"]
+    above = os.path.abspath(base)
+    while not os.path.lexists(above):  # it would be made there
+        above = os.path.dirname(above)
+    for place in filter(os.path.lexists, [above, *places]):
+        owner = os.lstat(place).st_uid  # of a link too, which leads where its owner wants
+        if owner != uid and (owner or place in places):  # root's may well be above a home
+            me, other = _user_name(uid), _user_name(owner)
+            raise ClimitsError(
+                f"cannot install {name}.service for {me}: {place} belongs to {other}",
+                path=place,
+                hint=f"run it as {other}" if owner else f"make it yours: chown {me} {place}",
+            )
 
 
 def _read(path: str) -> "str | None":
@@ -320,16 +350,21 @@ def _systemctl(user: bool, *words: str, stdout: int = 2) -> int:
     return done.si_status
 
 
-def _version() -> "int | None":
-    """systemd's: of ``systemd 252 (252.39-1)`` 252."""
+def _answer(user: bool, *words: str) -> str:
+    """What systemctl prints; less than a pipe holds."""
     reading, writing = os.pipe()
     try:
-        _systemctl(False, "--version", stdout=writing)
+        _systemctl(user, *words, stdout=writing)
         os.close(writing)
         writing = -1
-        text = os.read(reading, 4096).split()
+        return os.read(reading, 4096).decode(errors="replace")
     finally:
         for fd in (reading, writing):
             if fd >= 0:
                 os.close(fd)
+
+
+def _version() -> "int | None":
+    """systemd's: of ``systemd 252 (252.39-1)`` 252."""
+    text = _answer(False, "--version").split()
     return int(text[1]) if len(text) > 1 and text[1].isdigit() else None

@@ -5,6 +5,7 @@ import sys
 import textwrap
 
 from ..errors import CgroupPermissionError, InvalidValueError, UnsupportedError
+from ..units import quoted
 from .main import FAILED
 from .options import CGROUP, TELLING, Option
 
@@ -12,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ..observe.setup.host import Host
     from ..observe.setup.steps import Step
 
 OPTIONS: tuple[Option, ...] = (
@@ -22,10 +24,12 @@ OPTIONS: tuple[Option, ...] = (
         "--mount", "LAYOUT", "text", CGROUP,
         "mount what is missing: v2, hybrid, v1, or v1:memory,pids",
     ),
+    ("--only", "STEP", "text", CGROUP, "this step only: subtree, the cgroup of USER's own"),
     ("--quiet", None, "switch", TELLING, "print errors only"),
 )  # fmt: skip
 USAGE = (
-    "climits setup [--user USER] [--apply | --undo]\n       climits setup --mount LAYOUT [--undo]"
+    "climits setup [--user USER [--only STEP]] [--apply | --undo]\n"
+    "       climits setup --mount LAYOUT [--undo]"
 )
 EPILOG = """\
 Without --apply or --undo nothing is changed: each step is printed with its
@@ -33,7 +37,8 @@ reason, the commands that do it, and whether it is done. What --apply changes is
 noted in /var/lib/climits and /run/climits, so that --undo can take it back.
 
 --mount mounts cgroup filesystems on /sys/fs/cgroup where no init system does,
-such as in a rescue shell.
+such as in a rescue shell. With --undo it unmounts those of LAYOUT that it has
+mounted.
 
 exit status: 0; 1 if --undo had to leave something as it is
 
@@ -62,6 +67,9 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
         raise InvalidValueError("--apply and --undo do opposite things", hint="give one of them")
     if layout is not None and values.get("user") is not None:
         raise InvalidValueError("--mount is for all users", hint="leave --user out")
+    only = values.get("only")
+    if only is not None:
+        _check_only(only, values)
     quiet = bool(values.get("quiet"))
     if undo:
         return _undo(values.get("user"), layout, quiet)
@@ -72,11 +80,32 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
     host = this_host(values.get("user"))
     if apply:
         _need_root("--apply")
-        return _apply(host, quiet)
-    from ..observe.setup.steps import steps
-
-    _tell(steps(host), host.user.name if host.user else "")
+        return _apply(host, only, quiet)
+    _tell(_steps(host, only), host.user.name if host.user else "", only)
     return 0
+
+
+def _check_only(only: str, values: "dict[str, Any]") -> None:
+    from ..observe.setup.steps import SUBTREE
+
+    if only != SUBTREE:
+        raise InvalidValueError(
+            f"only: {quoted(only)}: not a step that can be taken alone", value=only,
+            hint=f"write --only {SUBTREE}",
+        )  # fmt: skip
+    if values.get("undo") or values.get("user") is None:
+        raise InvalidValueError(
+            "--only is for what is told or applied for one user",
+            hint=f"write --user USER --only {SUBTREE}, without --undo",
+        )
+
+
+def _steps(host: "Host", only: "str | None") -> "list[Step]":
+    from ..observe.setup.steps import owned_subtree, steps
+
+    if only is not None and host.user is not None:
+        return owned_subtree(host, host.user)
+    return steps(host)
 
 
 def _need_root(what: str) -> None:
@@ -86,14 +115,14 @@ def _need_root(what: str) -> None:
         )
 
 
-def _apply(host: "Any", quiet: bool) -> int:
+def _apply(host: "Host", only: "str | None", quiet: bool) -> int:
     from ..observe.setup.journal import Journal
-    from ..observe.setup.steps import BY_HAND, steps
+    from ..observe.setup.steps import BY_HAND
     from ..observe.setup.work import take
 
     user = host.user.name if host.user else ""
     with Journal() as journal:
-        todo = steps(host)
+        todo = _steps(host, only)
         count = 0
         for step in take(todo, journal, user):
             count += 1
@@ -125,7 +154,7 @@ def _undo(name: "str | None", layout: "str | None", quiet: bool) -> int:
     _need_root("--undo")
     status, count = 0, 0
     with Journal() as journal:
-        for undone in take_back(journal, user, kind="mount" if layout is not None else None):
+        for undone in take_back(journal, user, layout=layout):
             count += 1
             if undone.left:
                 status = 1
@@ -171,14 +200,15 @@ def _mount(layout: str, quiet: bool) -> int:
 # ---- telling -------------------------------------------------------------------------------
 
 
-def _tell(todo: "list[Step]", user: str) -> None:
+def _tell(todo: "list[Step]", user: str, only: "str | None" = None) -> None:
     from ..observe.setup.steps import BY_HAND, NEEDED
 
+    step_words = f" --only {only}" if only else ""
     for step in todo:
         sys.stdout.write("\n".join(_lines(step)) + "\n")
     needed = sum(step.state == NEEDED for step in todo)
     by_hand = sum(step.state == BY_HAND for step in todo)
-    command = f"climits setup{f' --user {user}' if user else ''} --apply"
+    command = f"climits setup{f' --user {user}' if user else ''}{step_words} --apply"
     if needed:
         last = f"as root, {command} does what is needed"
     elif by_hand:

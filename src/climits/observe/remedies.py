@@ -1,6 +1,7 @@
 """Every trouble that doctor knows: what it costs, and the remedy.  docs/reference/doctor.md is made
 of this table."""
 
+from ..cgroup.files import PERMISSION_HINT
 from ..linux.surroundings import to_be_private, to_be_writable
 from ..records import Record
 
@@ -110,8 +111,7 @@ TROUBLES = _table(
      f"{_BOOT}, and it is on cgroup v2"),
     ("no-right", "memory limit", CANNOT,
      "memory cannot be limited: this user may not make cgroups",
-     "run as root, or in a cgroup that was delegated to you "
-     "(systemd-run --user --scope -p Delegate=yes), or have an administrator chown one to you"),
+     PERMISSION_HINT),
     ("no-user-manager", "memory limit", CANNOT,
      "memory cannot be limited: systemd makes cgroups for a user through the manager of that user, "
      "and none runs",

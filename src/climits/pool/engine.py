@@ -92,14 +92,18 @@ class Engine:
         """Take nothing more; end when all is done.
 
         Args:
-            cancel: what has not been given to a worker is cancelled.
+            cancel: what has not begun is cancelled.
         """
         dropped = []
         with self.lock:
             self.closed = True
             if cancel:
-                dropped = list(self._roster.queue)
-                self._roster.queue.clear()
+                queue = self._roster.queue
+                dropped = [work for work in queue if not work.started]
+                # What runs again, with more memory, has begun and is not cancelled.
+                begun = [work for work in queue if work.started]
+                queue.clear()
+                queue.extend(begun)
             self._poke()
         for work in dropped:
             work.future.cancel()

@@ -223,10 +223,18 @@ def _results(parts: "list[Part]", deadline: "float | None") -> "Iterator[list[An
     try:
         while parts:
             left = None if deadline is None else max(deadline - time.monotonic(), 0)
-            yield parts.pop().result(left)
+            yield _taken(parts, left)
     finally:
-        for part in parts:
-            part.cancel()
+        parts.reverse()
+        while parts:  # none is left here: the traceback of its error would keep it
+            parts.pop().cancel()
+
+
+def _taken(parts: "list[Part]", timeout: "float | None") -> "list[Any]":
+    """The last one's result; one that is late stays, to be cancelled."""
+    result: list[Any] = parts[-1].result(timeout)
+    parts.pop()
+    return result
 
 
 def _refuse_in_import() -> None:

@@ -7,7 +7,7 @@ import select  # a shared object: loaded while the program already runs
 import sys
 import time
 
-from ..cgroup.homes import homes
+from ..cgroup.homes import own_homes
 from ..cgroup.layout import current
 from ..cgroup.leftovers import sweep
 from ..errors import CgroupError, CgroupGoneError, ClimitsError, LaunchError
@@ -48,7 +48,7 @@ def expect(process: "Process") -> None:
     end_at_exit()
     if not _swept and process.spec.enforce == "kernel":
         _swept = True
-        for home in homes():
+        for home in own_homes():
             sweep(current(), home, most=64, timeout=1.0)
 
 

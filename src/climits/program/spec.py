@@ -7,7 +7,7 @@ from ..cgroup.homes import default_parent, foreseen_parent
 from ..cgroup.layout import current
 from ..cgroup.limits import make_limits
 from ..cgroup.placement import check_name, check_path, locate
-from ..errors import InvalidValueError
+from ..errors import CgroupGoneError, InvalidValueError
 from ..launch.plan import NamedFd, Plan, candidates
 from ..units import shown
 from .identity import identity
@@ -155,7 +155,7 @@ class Spec:
                     raise InvalidValueError(
                         "root names a cgroup that exists: name and parent do not go with it"
                     )
-                root_in, root = locate(root, layout, what="root")
+                root_in, root = locate(_path_of(root), layout, what="root")
             self.limits = make_limits(
                 memory=memory, swap=swap, high=high, low=low, min=min, swappiness=swappiness,
                 on_oom=on_oom, pids=pids, cpus=cpus, cpuset=cpuset, parent=parent,
@@ -321,6 +321,18 @@ def _check_surroundings(env: "Mapping[str, str]", cwd: str) -> None:
         raise InvalidValueError(
             f"chdir: {shown(cwd)}: a NUL byte may not stand in a directory", value=cwd
         )
+
+
+def _path_of(root: str) -> str:
+    """The path of a cgroup that climits create made, given by its name; others as they are."""
+    if "/" in root:
+        return root
+    from ..cgroup.find import find_cgroup
+
+    try:
+        return find_cgroup(root).path
+    except (CgroupGoneError, InvalidValueError):
+        return root
 
 
 def _environment() -> list[bytes]:

@@ -185,7 +185,14 @@ def _tell_systemd(users: "Iterable[int]") -> None:
 def run(words: "list[str]", uid: "int | None" = None, **environment: str) -> None:
     """Run a short command to its end, its output kept for the error.
 
+    Args:
+        words: the command.
+        uid: as this user, in the group that XDG_RUNTIME_DIR has: a manager may outlive the line of
+            its user in passwd.
+        environment: what it has besides PATH and LANG.
+
     Raises:
+        OSError: there is no such XDG_RUNTIME_DIR (any more).
         LaunchError: it could not be started.
         ClimitsError: it failed; the text has the last line it wrote.
     """
@@ -194,21 +201,19 @@ def run(words: "list[str]", uid: "int | None" = None, **environment: str) -> Non
     argv = [os.fsencode(word) for word in words]
     envp = [os.fsencode(f"{name}={value}") for name, value in variables.items()]
     plan = Plan(argv, envp, candidates(words[0], search))
+    if uid is not None:
+        gid = os.stat(environment["XDG_RUNTIME_DIR"]).st_gid
+        plan.become(uid, gid, [gid])
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     read, write = os.pipe2(os.O_CLOEXEC)
-    try:
-        plan.stdio(null, write, write)
-        if uid is not None:
-            import pwd
-
-            gid = pwd.getpwuid(uid).pw_gid
-            plan.become(uid, gid, [gid])
-        pid, pidfd = spawn(plan)
-        os.close(pidfd)
-    finally:
-        os.close(write)
-        os.close(null)
     with open(read, encoding="utf-8", errors="replace") as file:
+        try:
+            plan.stdio(null, write, write)
+            pid, pidfd = spawn(plan)
+            os.close(pidfd)
+        finally:
+            os.close(write)
+            os.close(null)
         output = file.read()
     if status := os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
         last = (output.strip().splitlines() or [f"exit status {status}"])[-1]

@@ -106,7 +106,10 @@ class SubordinateIds(Change):
         return bool(ranges_of(read_text(self.path) or "", self.user, self.uid))
 
     def note(self) -> "Note":
-        return {"line": self.line, "path": self.path, "made": not os.path.exists(self.path)}
+        return {
+            "line": self.line, "path": self.path, "uid": self.uid,
+            "made": not os.path.exists(self.path),
+        }  # fmt: skip
 
     def merged(self, note: "Note") -> "Note":
         if self.is_done():
@@ -118,16 +121,36 @@ class SubordinateIds(Change):
         with _Lock(self.path):
             text = read_text(self.path) or ""
             if not ranges_of(text, self.user, self.uid):
+                self._check_free(text)
                 gap = "\n" if text and not text.endswith("\n") else ""
                 write_whole(self.path, f"{text}{gap}{self.line}\n")
+
+    def _check_free(self, text: str) -> None:
+        """Make sure, under the lock, that the noted range is nobody's still.
+
+        Raises:
+            ClimitsError: useradd, or somebody else, was faster.
+        """
+        _, first, count = _parse(self.line)[0]
+        ranges = [(f, n) for _, f, n in _parse(text)] + [(i, 1) for i in self._real()]
+        if any(f < first + count and first < f + n for f, n in ranges):
+            raise ClimitsError(
+                f"{self.path}: the ids {first} to {first + count - 1} were taken meanwhile",
+                path=self.path,
+                hint="run it again: another range is looked for then",
+            )
 
     @staticmethod
     def undo(target: str, note: "Note") -> "str | None":
         path, line = note["path"], note["line"]
         with _Lock(path):
-            lines = (read_text(path) or "").splitlines(keepends=True)
+            text = read_text(path) or ""
+            lines = text.splitlines(keepends=True)
             rest = [other for other in lines if other.rstrip("\n") != line]
             if len(rest) == len(lines):
+                user = line.partition(":")[0]
+                if ranges_of(text, user, note["uid"]):
+                    return f"{path}: {user}'s line was changed since: left as it is"
                 return None
             if not rest and note["made"]:
                 os.unlink(path)

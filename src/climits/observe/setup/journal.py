@@ -70,8 +70,6 @@ class Journal:
             try:
                 text = read_text(path)
                 self.entries += json.loads(text)["changes"] if text else []
-            except PermissionError:
-                continue  # an ordinary user who only wants to see
             except (OSError, ValueError, KeyError, TypeError) as e:
                 raise ClimitsError(
                     f"cannot read what setup has changed: {path}: {e}",

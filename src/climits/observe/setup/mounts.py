@@ -156,5 +156,30 @@ def missing(
     return found if any(change.target != PLACE for change in found) else []
 
 
+def of_layout(text: str, made: "dict[str, str]") -> set[str]:
+    """Where what setup mounted belongs to a layout.
+
+    The tmpfs below the hierarchies of v1 does if no other of them is left on it.
+
+    Args:
+        text: as for missing().
+        made: what setup mounted: where, and what kind of file system.
+
+    Raises:
+        InvalidValueError: no layout.
+    """
+    kind, names = parse(text)
+    if kind == "v2":
+        return {path for path, fstype in made.items() if (path, fstype) == (PLACE, "cgroup2")}
+    found = {
+        path for path, fstype in made.items()
+        if fstype == "cgroup" and (not names or os.path.basename(path) in names)
+    }  # fmt: skip
+    if kind == "hybrid":
+        found |= {path for path, fstype in made.items() if fstype == "cgroup2" and path != PLACE}
+    holder = {path for path, fstype in made.items() if fstype == "tmpfs"}
+    return found if made.keys() - found - holder else found | holder
+
+
 def _in_the_way(what: str, hint: str) -> UnsupportedError:
     return UnsupportedError(f"nothing was mounted: {what}", hint=hint)

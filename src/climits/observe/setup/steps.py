@@ -1,6 +1,7 @@
 """What there is to do on a host, in order: each step with its reason, its commands and changes."""
 
 import os
+import shlex
 import shutil
 import sys
 
@@ -10,6 +11,7 @@ from ...linux.surroundings import to_be_writable
 from ...records import Record
 from .changes import Change, DropIn, Sysctl, WrittenFile, read_text
 from .identities import SubordinateIds
+from .login import open_to_others, unit_word
 from .subtree import CONTROLLERS, LEAF, SESSION, Leaf, OwnedSubtree, is_busy, spanned
 
 TYPE_CHECKING = False
@@ -18,8 +20,13 @@ if TYPE_CHECKING:
 
     from .host import Host, User
 
+#: The step that can be asked for alone.
+SUBTREE = "subtree"
+
 DONE, NEEDED, BY_HAND = "done", "needed", "by hand"
 
+#: A file of this package.
+_PACKAGE = os.path.abspath(__file__)
 #: Settings that may keep ordinary users from making containers: (name, what it has to be).
 _SETTINGS = (
     ("kernel.unprivileged_userns_clone", 1),
@@ -50,6 +57,18 @@ class Step(Record):
     changes: "tuple[Change, ...]" = ()
     state: str
     remark: "str | None" = None
+
+
+def owned_subtree(host: "Host", user: "User") -> list[Step]:
+    """The step alone that gives a user a cgroup; none where their user manager makes them.
+
+    At a login it is taken again, and what an administrator has changed since is not put back.
+    """
+    memory = host.layout.find("memory")
+    if host.systemd and memory is not None and memory.delegates:
+        return []
+    found = _subtree(host, user)
+    return [step for step in found if any(isinstance(c, OwnedSubtree) for c in step.changes)]
 
 
 def steps(host: "Host") -> list[Step]:
@@ -181,20 +200,7 @@ def _subtree(host: "Host", user: "User") -> "Iterator[Step]":
         remark=remark,
     )
     if host.systemd:
-        # tmpfiles.d would not do: it refuses root's files in a directory of the user's.
-        path = f"{host.etc}/systemd/system/user@{user.uid}.service.d/climits.conf"
-        program = sys.executable.replace("%", "%%")
-        line = f"ExecStartPre=-+{program} -m climits setup --user {user.uid} --apply --quiet"
-        yield _step(
-            f"make {user.home} when {user.name} logs in first after a boot",
-            "cgroups do not outlive a boot",
-            [
-                f"mkdir -p {os.path.dirname(path)}",
-                f"printf '[Service]\\n{line}\\n' >{path}",
-                "systemctl daemon-reload",
-            ],
-            DropIn(path, f"[Service]\n{line}\n", ()),
-        )
+        yield _at_login(host, user)
     else:
         yield Step(
             title=f"make {user.home} at every boot",
@@ -203,6 +209,36 @@ def _subtree(host: "Host", user: "User") -> "Iterator[Step]":
             state=BY_HAND,
             remark="put this line into what is run at boot, such as /etc/rc.local",
         )
+
+
+def _at_login(host: "Host", user: "User") -> Step:
+    title = f"make {user.home} when {user.name} logs in first after a boot"
+    why = "cgroups do not outlive a boot"
+    for what in (sys.executable, os.path.dirname(_PACKAGE)):
+        if fault := open_to_others(what):
+            return Step(
+                title=title, why=why, commands=(), state=BY_HAND,
+                remark=f"not done: root would execute {what} at each login, and others than root "
+                f"may write or replace {fault}; install climits where only root writes, such as "
+                "from its package, and run this again",
+            )  # fmt: skip
+    # tmpfiles.d would not do: it refuses root's files in a directory of the user's.
+    path = f"{host.etc}/systemd/system/user@{user.uid}.service.d/climits.conf"
+    # -I: HOME is the user's there, and Python would take modules from below it.
+    line = (
+        f"ExecStartPre=-+{unit_word(sys.executable)} -I -m climits setup --user {user.uid} "
+        f"--only {SUBTREE} --apply --quiet"
+    )
+    return _step(
+        title,
+        why,
+        [
+            f"mkdir -p {os.path.dirname(path)}",
+            f"printf '%s\\n' '[Service]' {shlex.quote(line)} >{path}",
+            "systemctl daemon-reload",
+        ],
+        DropIn(path, f"[Service]\n{line}\n", ()),
+    )
 
 
 def _by_hand(host: "Host", user: "User") -> list[str]:

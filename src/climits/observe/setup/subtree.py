@@ -77,6 +77,19 @@ class OwnedSubtree(Change):
                         enabled.append([directory, missing])
         return {"made": made, "enabled": enabled}
 
+    def merged(self, note: "Note") -> "Note":
+        # A hierarchy may have been mounted, or a cgroup removed, since the first time.
+        new = self.note()
+        enabled = {path: list(names) for path, names in note["enabled"]}
+        for path, names in new["enabled"]:
+            there = enabled.setdefault(path, [])
+            there += [name for name in names if name not in there]
+        # Undone from the end: a cgroup sorts before those below it.
+        return {
+            "made": sorted({*note["made"], *new["made"]}),
+            "enabled": [[path, names] for path, names in sorted(enabled.items())],
+        }
+
     def do(self) -> None:
         for hierarchy in self._hierarchies:
             above: Directory | None = None
@@ -160,8 +173,15 @@ class Leaf(Change):
 
 
 def spanned(layout: Layout) -> "list[Hierarchy]":
-    """The hierarchies that an owned subtree is made in."""
-    return [h for h in layout.hierarchies if h.delegates or h.controllers & _ON_V1]
+    """The hierarchies that an owned subtree is made in.
+
+    Not that of cgroup v2 beside v1: without memory it would only track programs, which v1 does too,
+    and the user's shell would have to be started in it.
+    """
+    memory = layout.find("memory")
+    return [
+        h for h in layout.hierarchies if (h is memory if h.delegates else h.controllers & _ON_V1)
+    ]
 
 
 def is_busy(hierarchy: "Hierarchy | None") -> bool:

@@ -4,10 +4,11 @@ import os
 
 from ...errors import ClimitsError
 from ...records import Record
+from ...units import quoted
 from .changes import Change, DropIn, Sysctl, WrittenFile
 from .identities import SubordinateIds
 from .journal import Journal
-from .mounts import Mounted
+from .mounts import Mounted, of_layout
 from .steps import BY_HAND, DONE, Step
 from .subtree import Leaf, OwnedSubtree
 
@@ -81,7 +82,7 @@ def _failed(step: Step, cause: object, hint: "str | None") -> ClimitsError:
 
 
 def take_back(
-    journal: Journal, user: "str | None", *, kind: "str | None" = None
+    journal: Journal, user: "str | None", *, layout: "str | None" = None
 ) -> "Iterator[Undone]":
     """Undo what was changed, the last first; each change is yielded when it is undone.
 
@@ -90,22 +91,35 @@ def take_back(
     Args:
         journal: locked.
         user: what was changed for this user only; None undoes all.
-        kind: changes of this kind only.
+        layout: the mounts of this layout only.
 
     Raises:
+        InvalidValueError: no layout.
         ClimitsError: one could not be undone; those that were yielded are.
     """
-    for entry in reversed(list(journal.entries)):
-        if (kind and entry["kind"] != kind) or (user is not None and user not in entry["for"]):
+    chosen = list(journal.entries)
+    if layout is not None:
+        mounts = {e["target"]: e["note"]["fstype"] for e in chosen if e["kind"] == Mounted.kind}
+        targets = of_layout(layout, mounts)
+        chosen = [e for e in chosen if e["kind"] == Mounted.kind and e["target"] in targets]
+    for entry in reversed(chosen):
+        if user is not None and user not in entry["for"]:
             continue
         others = [name for name in entry["for"] if user is not None and name != user]
         if others:
             entry["for"] = others
             journal.save()
             continue
-        target = entry["target"]
+        target, kind = entry["target"], _KINDS.get(entry["kind"])
+        if kind is None:
+            raise ClimitsError(
+                f"could not undo the change of {target}: {quoted(entry['kind'])}: "
+                "a kind of change that this version does not know",
+                path=target,
+                hint="undo it with the version of climits that made it",
+            )
         try:
-            left = _KINDS[entry["kind"]].undo(target, entry["note"])
+            left = kind.undo(target, entry["note"])
         except (OSError, ClimitsError) as e:
             cause = e if isinstance(e, ClimitsError) else os.strerror(e.errno or 0).lower()
             raise ClimitsError(
