@@ -204,6 +204,8 @@ def systemd(monkeypatch, tmp_path):
         return 3 if words[0] == "is-failed" else 0
 
     monkeypatch.setattr(service, "running", lambda: True)
+    monkeypatch.setattr(service, "_runtime_directory", lambda: str(tmp_path / "run"))
+    (tmp_path / "run/systemd/private").mkdir(parents=True)
     monkeypatch.setattr(service, "_version", lambda: 252)
     monkeypatch.setattr(service, "_systemctl", systemctl)
     monkeypatch.setattr(service, "_ELSEWHERE", (str(tmp_path / "lib"),))
@@ -215,6 +217,23 @@ def systemd(monkeypatch, tmp_path):
 
 def unit_of(tmp_path):
     return tmp_path / "config/systemd/user/web.service"
+
+
+def test_without_a_user_manager_nothing_is_written(ctl, systemd, tmp_path):
+    (tmp_path / "run/systemd/private").rmdir()
+    told, hint = refused(ctl, "install", "web", "-c", "web.toml", "--user")
+    assert "the systemd user manager of root does not run" in told
+    assert "enable-linger root" in hint
+    assert not unit_of(tmp_path).exists() and systemd == []
+
+
+@pytest.mark.parametrize("key", ["user", "group"])
+def test_a_service_of_ones_own_starts_programs_as_oneself(ctl, systemd, tmp_path, key):
+    with open(tmp_path / "web.toml", "a") as file:
+        file.write(f'{key} = "root"\n')
+    told, hint = refused(ctl, "install", "web", "-c", "web.toml", "--user", "--print")
+    assert told.startswith(f"web: {key}: a service of your own starts programs as you alone")
+    assert f"leave {key} out" in hint
 
 
 def test_install_twice_and_uninstall(ctl, systemd, tmp_path):

@@ -353,7 +353,8 @@ def test_without_systemd_the_user_gets_a_cgroup(host):
     assert (step.title, step.state) == ("give alice the cgroup /climits/user-1000", "needed")
     tree = host.tree
     assert f"mkdir -p {tree}/climits/user-1000/session" in step.commands
-    assert "exec su - alice" in step.commands[-1]
+    session = f"{tree}/climits/user-1000/session/cgroup.procs"
+    assert f"by root: sh -c 'echo $$ >{session} && exec setpriv --reuid=alice" in step.remark
     assert titles(found, "by hand") == ["make /climits/user-1000 at every boot"]
     assert steps.steps(host(systemd=False, user=None)) == []
 
@@ -367,21 +368,21 @@ def test_v1_under_systemd_is_made_anew_at_login(host, monkeypatch):
     monkeypatch.setattr(steps, "open_to_others", lambda path: None)
     monkeypatch.setattr(sys, "executable", "/opt/my python/100%/bin/python3")
     found = steps.steps(host(layout=on_v1("memory", "devices")))
-    (change,) = found[1].changes
+    (change,) = found[0].changes
     assert change.target.endswith("user@1000.service.d/climits.conf")
     assert change.text == (
         "[Service]\nExecStartPre=-+/opt/my\\x20python/100%%/bin/python3 -I -m climits setup "
         "--user 1000 --only subtree --apply --quiet\n"
     )
     # What is told to do by hand writes the same.
-    by_hand = found[1].commands[1].replace(change.target, "/dev/stdout")
+    by_hand = found[0].commands[1].replace(change.target, "/dev/stdout")
     assert subprocess.run(["sh", "-c", by_hand], stdout=-1, text=True).stdout == change.text
-    assert found[0].commands == (
+    assert found[1].commands == (
         "for m in /nowhere/memory; do",
         "  d=$m/climits/user-1000; mkdir -p $d; chown alice: $d $d/cgroup.procs $d/tasks",
         "done",
     )
-    assert "every shell" in found[0].remark
+    assert "every shell" in found[1].remark
 
 
 def test_at_login_nothing_but_the_subtree_is_made(host):
@@ -398,7 +399,7 @@ def test_root_is_not_made_to_execute_what_others_may_write(host, monkeypatch, fa
     package = os.path.dirname(steps.__file__)
     at_fault = {"executable": sys.executable, "package": package}[fault]
     monkeypatch.setattr(steps, "open_to_others", lambda path: "/a" if path == at_fault else None)
-    step = steps.steps(host(layout=on_v1("memory")))[1]
+    step = steps.steps(host(layout=on_v1("memory")))[0]
     assert (step.state, step.changes, step.commands) == ("by hand", (), ())
     assert f"root would execute {at_fault} at each login" in step.remark
     assert "may write or replace /a; install climits where only root writes" in step.remark

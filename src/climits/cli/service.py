@@ -108,6 +108,13 @@ def _install(name: str, user: bool, values: "dict[str, Any]") -> int:
         for problem in e.problems:
             sys.stderr.write(f"climits: {problem}\n")
         return 125
+    for program in config.programs if user else ():
+        if given := [key for key in ("user", "group") if key in program.options]:
+            raise InvalidValueError(
+                f"{program.name}: {given[0]}: a service of your own starts programs as you alone",
+                value=program.options[given[0]],
+                hint=f"leave {given[0]} out, or install it as root without --user",
+            )
     place = Place(
         name=name,
         climits=_climits(),
@@ -160,12 +167,17 @@ def _tell(place: Place, stale: bool, values: "dict[str, Any]") -> None:
         )
     elif not values.get("now"):
         sys.stdout.write(f"start it: {systemctl} start {place.name}\n")
-    base = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
-    socket = control_path(place).replace("%t", base if place.user else "/run")
+    base = _runtime_directory() if place.user else "/run"
+    socket = control_path(place).replace("%t", base)
     sys.stdout.write(f"steer it: climits ctl --socket {socket} status\n")
     me = _user_name(os.geteuid())
     if place.user and not os.path.exists(f"/var/lib/systemd/linger/{me}"):
         sys.stdout.write(f"it ends when you log out: loginctl enable-linger {me} changes that\n")
+
+
+def _runtime_directory() -> str:
+    """Where our user manager is; after su the environment tells somebody else's."""
+    return f"/run/user/{os.geteuid()}"
 
 
 def _user_name(uid: int) -> str:
@@ -256,6 +268,12 @@ def _ready(name: str, user: bool) -> str:
         base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
         home = f"{base}/systemd/user"
         _check_own(name, base)
+        if not os.path.exists(f"{_runtime_directory()}/systemd/private"):
+            me = _user_name(os.geteuid())
+            raise ClimitsError(
+                f"cannot install {name}.service: the systemd user manager of {me} does not run",
+                hint=f"log in anew, or as root: loginctl enable-linger {me}",
+            )
     for other in (f"{place}/{kind}/{name}.service" for place in _ELSEWHERE):
         if os.path.exists(other) and os.path.dirname(other) != home:
             raise InvalidValueError(
@@ -334,7 +352,10 @@ def _systemctl(user: bool, *words: str, stdout: int = 2) -> int:
     from ..launch.spawn import spawn
 
     argv = ["systemctl", *(["--user"] if user else []), *words]
-    environ = [k + b"=" + v for k, v in os.environb.items()]
+    variables = dict(os.environb)
+    if user:
+        variables[b"XDG_RUNTIME_DIR"] = os.fsencode(_runtime_directory())
+    environ = [k + b"=" + v for k, v in variables.items()]
     plan = Plan(
         [os.fsencode(word) for word in argv],
         environ,

@@ -129,7 +129,7 @@ TROUBLES = _table(
     ("outside-owned-cgroup", "memory limit", CANNOT,
      "memory cannot be limited: the cgroup of this user is there, but this shell was started "
      "outside of it, and on cgroup v2 a process can start others only where it is itself",
-     "start the shell as the last line of climits setup --user NAME says, as root"),
+     "start the shell by the command that climits setup --user NAME prints, as root"),
     ("container-root-busy", "memory limit", CANNOT,
      "memory cannot be limited: processes live in the root of this container's cgroups, and on "
      "cgroup v2 a cgroup has either processes or controllers for those below it",

@@ -183,13 +183,18 @@ def _subtree(host: "Host", user: "User") -> "Iterator[Step]":
     leaves = [h for h in spanned(host.layout) if h.delegates]
     if not commands:
         return
+    if host.systemd:
+        # First: with its reload systemd removes empty v1 cgroups that it does not know.
+        yield _at_login(host, user)
     if leaves:
         session = leaves[0].directory_path(f"{user.home}/{SESSION}")
+        # Not su: pam_systemd would move it into a session of its own.
+        become = f"setpriv --reuid={user.name} --regid={user.gid} --init-groups --reset-env sh"
         remark = (
             "on cgroup v2 a process can start others only where it is itself, so the user's shell "
-            f"has to be started in {user.home}/{SESSION}, by root: see the last line"
+            f"has to be started there, by root: sh -c 'echo $$ >{session}/cgroup.procs && "
+            f"exec {become}'"
         )
-        commands.append(f"sh -c 'echo $$ >{session}/cgroup.procs && exec su - {user.name}'")
     else:
         remark = "it works in every shell of the user's, at once"
     yield _step(
@@ -199,9 +204,7 @@ def _subtree(host: "Host", user: "User") -> "Iterator[Step]":
         change,
         remark=remark,
     )
-    if host.systemd:
-        yield _at_login(host, user)
-    else:
+    if not host.systemd:
         yield Step(
             title=f"make {user.home} at every boot",
             why="cgroups do not outlive a boot",
