@@ -9,6 +9,11 @@ from setuptools.command.build_ext import build_ext
 class Build(build_ext):
     """The C extension, and beside it the static program that is process 1 of a container."""
 
+    def finalize_options(self):
+        """Link with nothing of Python's own library folder, where another C library may lie."""
+        super().finalize_options()
+        self.library_dirs = []
+
     def run(self):
         """Build both."""
         super().run()

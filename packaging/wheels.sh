@@ -54,7 +54,10 @@ CLIMITS_STATIC_CC=musl-gcc build glibc
 # Debian's libc.so names itself so; on musl's own systems it is this name that auditwheel knows.
 mkdir "$work/lib"
 ln -s "$musl" "$work/lib/libc.musl-$machine.so.1"
-CC=musl-gcc LDSHARED="musl-gcc -shared -L$work/lib -l:libc.musl-$machine.so.1 -Wl,--as-needed" \
+# Debian's Python.h includes a file by its path from a folder that musl-gcc does not look into.
+mkdir "$work/include"
+ln -s "/usr/include/$machine-linux-gnu" "$work/include/"
+CFLAGS="$CFLAGS -I$work/include" CC=musl-gcc LDSHARED="musl-gcc -shared -L$work/lib -l:libc.musl-$machine.so.1 -Wl,--as-needed" \
     build musl
 # auditwheel takes the youngest musl that it knows for that of a host without: ours must be no younger.
 version=$("$musl" 2>&1 | sed -n 's/^Version \([0-9]*\)\.\([0-9]*\).*/\1_\2/p')

@@ -302,6 +302,7 @@ def test_what_is_to_be_tried_again_has_begun_and_is_not_cancelled(tmp_path):
     go.touch()
     assert late.result(60 * PATIENCE) == 150 * MIB
     assert hold.result() and never.cancelled()
+    pool.shutdown()
 
 
 def test_only_want_of_memory_is_tried_again(pool):
