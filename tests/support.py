@@ -13,6 +13,8 @@ PROGRAMS = HERE / "programs" / ".build"
 IN_VM = bool(os.environ.get("VM_MODE"))
 #: Under software emulation processes start up to 40 times slower.
 PATIENCE = 20.0 if IN_VM else 1.0
+#: An ordinary user: nobody.
+USER = 65534
 
 
 def our_cgroups():

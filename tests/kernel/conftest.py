@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import HERE, PROGRAMS
+from support import HERE, PROGRAMS, USER
 
 import climits
 from climits.cgroup.layout import current
 
 BUSYBOX = "/bin/busybox"
-USER = 65534
 #: Options of the program; the others are the container's.
 PROCESS = ("cwd", "env", "timeout", "user", "group", "name")
 #: As the command does; an ordinary user may not look into the directory of the script.

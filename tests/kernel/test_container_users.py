@@ -7,8 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import USER
-from support import IN_VM, PATIENCE, until
+from support import IN_VM, PATIENCE, USER, until
 
 pytestmark = pytest.mark.usefixtures("busybox", "the_host_is_as_before")
 

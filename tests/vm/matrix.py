@@ -136,7 +136,9 @@ def main() -> int:
     # The byte code of the tests, so that the machines need not make it.
     rooms = [str(TESTS / room) for room in ("contract", "kernel", "faults", "cli", "systemd")]
     collect = [*PYTEST[:4], "--collect-only", *rooms]
-    if subprocess.run(collect, stdout=subprocess.DEVNULL, check=False).returncode:
+    done = subprocess.run(collect, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        print(done.stdout)
         return 1
     wanted = set(options.which)
     rows = [row for row in matrix() if not wanted or wanted & {row.mode, row.login and "systemd"}]
