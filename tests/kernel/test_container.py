@@ -464,7 +464,7 @@ def test_climits_is_interrupted_before_it_has_begun(command):
         time.sleep(moment * step)
         child.send_signal(signal.SIGINT)
         try:
-            _, told = child.communicate(timeout=30 * PATIENCE)
+            _, told = child.communicate(timeout=5 * PATIENCE)
         except subprocess.TimeoutExpired:  # Python had dropped it before our first line ran
             child.send_signal(signal.SIGINT)
             _, told = child.communicate(timeout=30 * PATIENCE)

@@ -149,12 +149,19 @@ class Cgroup:
         layout = current()
         path = placement.check_path(path, layout, what="cgroup")
         parts = []
-        for hierarchy in layout.hierarchies:
-            try:
-                directory = Directory(hierarchy.directory_path(path))
-            except CgroupGoneError:
-                continue
-            parts.append(Part(hierarchy, directory, made=False))
+        missing = layout.hierarchies
+        for _ in range(2):  # one that is being made had no memory yet, and then its other parts
+            tried, missing = missing, []
+            for hierarchy in tried:
+                try:
+                    directory = Directory(hierarchy.directory_path(path))
+                except CgroupGoneError:
+                    missing.append(hierarchy)
+                    continue
+                parts.append(Part(hierarchy, directory, made=False))
+            if not parts or layout.find("memory") not in missing:
+                break
+        parts.sort(key=lambda part: layout.hierarchies.index(part.hierarchy))
         if not parts:
             raise CgroupGoneError(f"no such cgroup: {path}", path=path)
         return cls(path, parts)
