@@ -31,6 +31,14 @@ SCOPE = ["systemd-run", *USER, "--scope", "-q", "-u", "climits-outer"]
 SHOW_PATH = ["grep", "-E", ":memory:|^0::/" if MODE == "v2" else ":memory:", "/proc/self/cgroup"]
 
 
+@pytest.fixture(autouse=True)
+def names_are_free(needs_systemd, needs_user_manager):
+    """The names that the tests share are free for the next; systemd takes a moment for that."""
+    yield
+    is_gone("climits-outer.scope")
+    is_gone("climits-web.scope")
+
+
 @pytest.fixture
 def run(climits):
     """climits run, to its end."""
