@@ -70,7 +70,10 @@ class Browser:
             except errors.StaleElementReferenceException:
                 return False
 
-        until(holds, "the page did not get there: " + self.text("body"))
+        try:
+            until(holds)
+        except AssertionError:
+            raise AssertionError(f"the page did not get there: {self.text('body')}") from None
 
     def wait_until_live(self):
         self.wait(lambda: self.text("#link") == "Live")
@@ -228,8 +231,12 @@ def test_without_javascript_it_can_be_read(start, browser):
     assert not browser.one("#unlock").is_displayed()
     page.supervised.ctl("stop", "db")
     page.supervised.wait_for("stopped")
-    browser.one("noscript a").click()
-    browser.wait(lambda: browser.row("db", ".state").text == "stopped")
+
+    def loaded_again():  # the page may still be a step behind the events
+        browser.one("noscript a").click()
+        return browser.row("db", ".state").text == "stopped"
+
+    browser.wait(loaded_again)
 
 
 def test_the_end_of_the_supervisor_is_told(unlocked, browser):
