@@ -17,6 +17,7 @@ import climits
 from climits.batch import dask_cluster
 from climits.cgroup.layout import current
 from climits.cgroup.leftovers import sweep
+from climits.cgroup.placement import HOME
 from climits.cli.main import dispatch
 from climits.errors import ClimitsError, InvalidValueError, UnsupportedError
 
@@ -107,7 +108,7 @@ def empty(tmp_path):
         cluster.close()
         # The guard of a worker that was killed takes a moment longer, or was killed with the cgroup
         # that the worker lay in: then the next start of climits cleans up.
-        sweep(current())
+        sweep(current(), HOME)
         until(lambda: before.issuperset(our_cgroups()), "a cgroup was left behind")
 
 

@@ -439,7 +439,7 @@ def test_there_is_no_bus(run):
         done = run("run", "--memory", "20M", "--", "true")
     finally:
         systemctl("start", "dbus.socket")
-    assert "cannot ask your systemd user manager for a scope: /run/user/" in done.stderr
+    assert "cannot ask your systemd user manager: /run/user/" in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.returncode == 125
 

@@ -169,8 +169,7 @@ class Batch:
         )  # fmt: skip
         try:
             # Of a batch that was killed: what it left must not run beside what takes its place.
-            for home in own_homes():
-                sweep(current(), home, timeout=5.0)
+            sweep(current(), *own_homes(), timeout=5.0)
             guard = self._start_guard()
             self._host = self._make_host(self.loop)
             for index, job in enumerate(self.jobs):

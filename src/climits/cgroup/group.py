@@ -149,18 +149,13 @@ class Cgroup:
         layout = current()
         path = placement.check_path(path, layout, what="cgroup")
         parts = []
-        missing = layout.hierarchies
-        for _ in range(2):  # one that is being made had no memory yet, and then its other parts
-            tried, missing = missing, []
-            for hierarchy in tried:
-                try:
-                    directory = Directory(hierarchy.directory_path(path))
-                except CgroupGoneError:
-                    missing.append(hierarchy)
-                    continue
-                parts.append(Part(hierarchy, directory, made=False))
-            if not parts or layout.find("memory") not in missing:
-                break
+        # Memory last: its part is made first, so one that is just being made is not without it.
+        for hierarchy in sorted(layout.hierarchies, key=lambda h: "memory" in h.controllers):
+            try:
+                directory = Directory(hierarchy.directory_path(path))
+            except CgroupGoneError:
+                continue
+            parts.append(Part(hierarchy, directory, made=False))
         parts.sort(key=lambda part: layout.hierarchies.index(part.hierarchy))
         if not parts:
             raise CgroupGoneError(f"no such cgroup: {path}", path=path)

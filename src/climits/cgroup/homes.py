@@ -35,14 +35,15 @@ def default_parent(hierarchies: list[Hierarchy], *, lasting: bool = False) -> st
     """
     lead = _lead(hierarchies)
     if systemd.running() and (os.geteuid() == 0 or lead.delegates):
+        from . import scopes
+
         if lasting:  # whatever unit we are in may end before it
-            return systemd.enter_lasting(lead) + HOME
+            return scopes.enter_lasting(lead) + HOME
         return (systemd.delegated_unit(lead) or _enter_scope(lead)) + HOME
     if systemd.wishes.unit or systemd.wishes.slice:
         raise UnsupportedError(
             "--unit and --slice: no systemd here makes a scope with a memory limit for us",
-            hint="leave them out"
-            + ("" if not os.geteuid() else "; climits doctor tells what can be done"),
+            hint="leave them out; climits doctor tells what can be done",
         )
     if os.geteuid() == 0:
         return HOME
@@ -58,61 +59,64 @@ def default_parent(hierarchies: list[Hierarchy], *, lasting: bool = False) -> st
 
 def _enter_scope(lead: Hierarchy) -> str:
     """A scope of our own; one of that name, in which only a dead owner's programs run, is ended."""
+    from . import scopes
+
     try:
-        return systemd.enter_scope(lead)
+        return scopes.enter_scope(lead)
     except CgroupExistsError:
         from .leftovers import sweep
 
         swept = [
             left
             for unit in systemd.units_with(lead, HOME[1:])
-            if unit.endswith(f"/{systemd.scope_name()}")
+            if unit.endswith(f"/{scopes.scope_name()}")
             for left in sweep(current(), unit + HOME)
         ]
         if not swept:
             raise
     for _ in range(50):  # systemd takes a moment to see that it is empty
         try:
-            return systemd.enter_scope(lead)
+            return scopes.enter_scope(lead)
         except CgroupExistsError:
             time.sleep(0.1)
-    return systemd.enter_scope(lead)
+    return scopes.enter_scope(lead)
 
 
 def foreseen_parent(hierarchies: list[Hierarchy]) -> str:
     """What default_parent would give, with nothing done yet; a guess where systemd is asked."""
     lead = _lead(hierarchies)
     if systemd.running() and (os.geteuid() == 0 or lead.delegates):
-        return (systemd.delegated_unit(lead) or systemd.foreseen_scope()) + HOME
+        from . import scopes
+
+        return (systemd.delegated_unit(lead) or scopes.foreseen_scope()) + HOME
     return default_parent(hierarchies)
 
 
 def homes() -> list[str]:
     """Where cgroups with a plain name may be: first those of this user, /climits before them."""
-    return [*own_homes(), *_units(own=False)]
+    own, others = _found()
+    return own + others
 
 
 def own_homes() -> list[str]:
     """Where this user's may be: whom they were left by, this user may end."""
+    return _found()[0]
+
+
+def _found() -> tuple[list[str], list[str]]:
+    """This user's, and all others'."""
     # An ordinary user's are made below the cgroup they are in, too.
-    found = [HOME, *(_of_user()[1:] if os.geteuid() else ()), *_units(own=True)]
-    return list(dict.fromkeys(found))
-
-
-def _units(*, own: bool) -> list[str]:
-    """Those in units of systemd, of this user or of all others."""
-    if not systemd.running():
-        return []
-    lead = _lead(current().hierarchies)
-    found = []
-    for unit in systemd.units_with(lead, HOME[1:]):
-        try:
-            owner = os.stat(lead.directory_path(unit)).st_uid
-        except OSError:
-            continue  # gone meanwhile
-        if (owner == os.geteuid()) == own:
-            found.append(unit + HOME)
-    return found
+    own = [HOME, *(_of_user()[1:] if os.geteuid() else ())]
+    others: list[str] = []
+    if systemd.running():
+        lead = _lead(current().hierarchies)
+        for unit in systemd.units_with(lead, HOME[1:]):
+            try:
+                owner = os.stat(lead.directory_path(unit)).st_uid
+            except OSError:
+                continue  # gone meanwhile
+            (own if owner == os.geteuid() else others).append(unit + HOME)
+    return list(dict.fromkeys(own)), others
 
 
 def _lead(hierarchies: list[Hierarchy]) -> Hierarchy:

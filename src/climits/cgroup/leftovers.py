@@ -37,13 +37,12 @@ class Leftover:
 
 def sweep(
     layout: Layout,
-    parent: str = placement.HOME,
-    *,
+    *parents: str,
     most: "int | None" = None,
     timeout: float = 30.0,
     own: bool = False,
 ) -> list[Leftover]:
-    """Remove what dead owners left below a parent.
+    """Remove what dead owners left below some cgroups.
 
     The memory hierarchy tells, where a cgroup's part is the first that is made and the last that is
     removed; and the tracking ones, for runs with ``--root``.  Never raises for what cannot be
@@ -51,9 +50,9 @@ def sweep(
 
     Args:
         layout: of this host.
-        parent: a cgroup path; only its direct children are looked at.
-        most: look at so many children at most; None: all.
-        timeout: seconds to spend at most on ending processes.
+        parents: cgroup paths; only their direct children are looked at.
+        most: look at so many children of each at most; None: all.
+        timeout: seconds to spend at most on ending processes, in all.
         own: what this process made counts as left by a dead owner, too: it is about to exit.
 
     Returns:
@@ -61,10 +60,12 @@ def sweep(
     """
     deadline = time.monotonic() + timeout
     dead: dict[str, None] = {}
-    for hierarchy in dict.fromkeys((layout.find("memory"), *layout.trackers())):
-        if hierarchy is not None:
-            dead.update(dict.fromkeys(_dead_below(hierarchy.directory_path(parent), most, own)))
-    found = (_remove(f"{parent}/{name}", layout.hierarchies, deadline, own) for name in dead)
+    for parent in parents:
+        for hierarchy in dict.fromkeys((layout.find("memory"), *layout.trackers())):
+            if hierarchy is not None:
+                names = _dead_below(hierarchy.directory_path(parent), most, own)
+                dead.update((f"{parent}/{name}", None) for name in names)
+    found = (_remove(path, layout.hierarchies, deadline, own) for path in dead)
     return [left for left in found if left]
 
 

@@ -315,8 +315,7 @@ def _at_exit() -> None:
     # What a Ctrl+C between two steps has left, or a program that never said remove.
     from .leftovers import sweep
 
-    for parent in _used_parents:
-        sweep(current(), parent, own=True)
+    sweep(current(), *_used_parents, own=True)
     release_parents()
 
 

@@ -14,7 +14,6 @@ from .causes import COUNTERPARTS, likely_cause, no_such_parameter
 from .cpu import parse_bandwidth, parse_weight
 from .limits import whole_of
 from .params import ALIASES, READERS, can_translate, holder, known, need
-from .systemd import follow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,11 +74,14 @@ def write(group: "Cgroup", wishes: "dict[str, str | int]", *, force: bool = Fals
     try:
         if limits:
             hierarchy = need(group, "memory").hierarchy
-            if limits.max is not None:
-                follow(hierarchy, group.path, limits.max, only_up=True)
+            scoped = limits.max if ".scope/" in group.path else None
+            if scoped is not None:
+                from .scopes import follow  # D-Bus, which others need not load
+
+                follow(hierarchy, group.path, scoped, only_up=True)
             group.memory.set(limits, force=force)
-            if limits.max is not None:
-                follow(hierarchy, group.path, limits.max, only_up=False)
+            if scoped is not None:
+                follow(hierarchy, group.path, scoped, only_up=False)
         for writes in prepared:
             for part, file, text in writes:
                 undo.append((part, file, _old(part, file)))

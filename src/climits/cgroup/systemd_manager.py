@@ -126,7 +126,7 @@ def connect() -> Manager:
             failed = failed or f"{shown}: {cause.lower()}"
     who = "systemd" if os.geteuid() == 0 else "your systemd user manager"
     raise CgroupPermissionError(
-        f"cannot ask {who} for a scope: {failed or 'it has no D-Bus socket'}",
+        f"cannot ask {who}: {failed or 'it has no D-Bus socket'}",
         errno=errno.EACCES,
         hint="su and sudo start no user manager: log in anew, or as root: loginctl enable-linger "
         f"{os.geteuid()}; or climits run --enforce poll, which is not enforced by the kernel"

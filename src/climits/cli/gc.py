@@ -35,13 +35,13 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
     parents = own_homes()
     parents += [placement.check_path(p, layout, what="parent") for p in values.get("parent", ())]
     failed = False
+    for left in sweep(layout, *(parent.rstrip("/") for parent in parents)):
+        killed = f", {left.killed} killed" if left.killed else ""
+        if left.error:
+            failed = True
+            sys.stderr.write(f"climits: {left.error}\n")
+        elif not values.get("quiet"):
+            sys.stdout.write(f"removed {left.path}{killed}\n")
     for parent in dict.fromkeys(parents):
-        for left in sweep(layout, parent.rstrip("/")):
-            killed = f", {left.killed} killed" if left.killed else ""
-            if left.error:
-                failed = True
-                sys.stderr.write(f"climits: {left.error}\n")
-            elif not values.get("quiet"):
-                sys.stdout.write(f"removed {left.path}{killed}\n")
         placement.remove_home_if_empty(layout, parent)
     return FAILED if failed else 0

@@ -3,6 +3,7 @@
 import os
 
 from ..cgroup import systemd
+from ..cgroup.unit_names import check_unit
 from ..errors import InvalidValueError
 
 TYPE_CHECKING = False
@@ -30,8 +31,8 @@ def wish(values: "dict[str, Any]", what: "list[str]", name: "str | None" = None)
                     hint=f"--{option} is for the scope that systemd makes",
                 )
     wishes.use = not values.get("no_systemd")
-    wishes.unit = systemd.check_unit(values["unit"]) if "unit" in values else None
-    wishes.slice = systemd.check_slice(values["slice"]) if "slice" in values else None
+    wishes.unit = check_unit(values["unit"], "scope") if "unit" in values else None
+    wishes.slice = check_unit(values["slice"], "slice") if "slice" in values else None
     wishes.name = name or f"{os.path.basename(what[0])[:32].lstrip('.')}-{os.getpid()}"
     wishes.description = "climits: " + " ".join(what)
     wishes.leave_service = True

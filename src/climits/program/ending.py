@@ -48,8 +48,7 @@ def expect(process: "Process") -> None:
     end_at_exit()
     if not _swept and process.spec.enforce == "kernel":
         _swept = True
-        for home in own_homes():
-            sweep(current(), home, most=64, timeout=1.0)
+        sweep(current(), *own_homes(), most=64, timeout=1.0)
 
 
 def end_at_exit() -> None:
