@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from climits.cgroup import placement
+from climits.cgroup import ownership, placement
 from climits.cgroup.layout import current
 
 HERE = Path(__file__).parent
@@ -39,7 +39,7 @@ def _our_cgroups():
 def _is_somebody_elses(path):
     """Made by a living climits that is not of this test run."""
     try:
-        pid = placement.owner_pid(os.getxattr(path, placement.MARK))
+        pid = ownership.owner_pid(os.getxattr(path, ownership.MARK))
         while pid and pid != os.getpid():
             with open(f"/proc/{pid}/stat") as file:
                 pid = int(file.read().rpartition(")")[2].split()[1])

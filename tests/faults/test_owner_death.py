@@ -11,7 +11,7 @@ import pytest
 from support import IN_VM, PATIENCE, gone, our_cgroups, until
 
 import climits as library
-from climits.cgroup import placement
+from climits.cgroup import ownership, placement
 from climits.cgroup.files import Directory
 
 MOMENTS = 10 if IN_VM else 30
@@ -107,7 +107,7 @@ def test_gc_leaves_what_it_did_not_make_alone(climits, layout):
 def test_gc_judges_no_owner_of_another_pid_namespace(climits, layout):
     with library.Cgroup.create("climits-foreign") as group:
         for part in group.parts:
-            part.directory.set_mark(placement.MARK, b"999999 1 1")
+            part.directory.set_mark(ownership.MARK, b"999999 1 1")
         done = subprocess.run([climits, "gc"], capture_output=True, text=True)
         assert done.stdout == ""
         assert group.memory.current() >= 0
@@ -123,9 +123,9 @@ def test_the_parent_is_removed_too_when_it_was_ours(climits, layout):
 
 def test_a_mark_survives_only_with_its_cgroup(layout):
     with library.Cgroup.create("climits-mark") as group:
-        mark = Directory(group.parts[0].directory.path).get_mark(placement.MARK)
-        assert placement.owner_state(mark) == "alive"
-        assert placement.owner_pid(mark) == os.getpid()
+        mark = Directory(group.parts[0].directory.path).get_mark(ownership.MARK)
+        assert ownership.owner_state(mark) == "alive"
+        assert ownership.owner_pid(mark) == os.getpid()
 
 
 def test_exit_of_the_interpreter_ends_what_was_not_waited_for(hog):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support import PATIENCE, our_cgroups
 
-from climits.cgroup import placement
+from climits.cgroup import ownership, placement
 from climits.cgroup.files import Directory
 from climits.cgroup.group import Cgroup
 from climits.cgroup.layout import current
@@ -41,7 +41,7 @@ def leftover():
     """A cgroup whose owner is dead."""
     group = Cgroup.create("climits-dead", memory="60M")
     for part in group.parts:
-        part.directory.set_mark(placement.MARK, b"4194305 1 %d" % pid_namespace())
+        part.directory.set_mark(ownership.MARK, b"4194305 1 %d" % pid_namespace())
     yield group.path
     for part in group.parts:
         if not part.directory.is_gone():
@@ -151,7 +151,7 @@ def test_fix_tells_what_it_removed(capfd, leftover):
         path = hierarchy.directory_path(leftover)
         if os.path.isdir(path):
             mark = b"4194305 1 %d" % pid_namespace()
-            Directory(path).set_mark(placement.MARK, mark)
+            Directory(path).set_mark(ownership.MARK, mark)
     dispatch(["doctor", "--fix"])
     assert f"removed {leftover}\n" in capfd.readouterr().out
 

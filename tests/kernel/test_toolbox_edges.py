@@ -11,7 +11,7 @@ import pytest
 from support import gone
 
 import climits
-from climits.cgroup import files, find, freezer, leftovers, placement
+from climits.cgroup import files, find, freezer, leftovers, ownership, placement
 from climits.cgroup.files import Directory
 from climits.cgroup.layout import Layout, current
 from climits.cgroup.moving import Move
@@ -223,9 +223,9 @@ def test_what_was_being_made_by_a_dead_climits_is(by_hand, ctl, monkeypatch, nam
     path = by_hand(f"/climits-top/{name}")
     if "-1" not in name:
         for hierarchy in {MEMORY: None, **dict.fromkeys(LAYOUT.trackers())}:
-            mark = b"%d 5 %d %s" % (dead.pid, placement.pid_namespace(), name.encode())
+            mark = b"%d 5 %d %s" % (dead.pid, ownership.pid_namespace(), name.encode())
             top = Directory(hierarchy.directory_path("/climits-top"))
-            if not top.set_mark(f"{placement.ANNOUNCED}{dead.pid}.1", mark):
+            if not top.set_mark(f"{ownership.ANNOUNCED}{dead.pid}.1", mark):
                 ctl("delete", "/climits-top", "-r")
                 pytest.skip("this kernel keeps no marks on cgroups")
     before = os.stat(MEMORY.directory_path(path)).st_ino

@@ -8,16 +8,8 @@ from climits.cgroup import homes, placement
 from climits.cgroup.find import is_process
 from climits.cgroup.homes import default_parent
 from climits.cgroup.layout import Layout
-from climits.cgroup.placement import (
-    KEPT,
-    check_component,
-    check_name,
-    check_path,
-    locate,
-    owner_mark,
-    owner_pid,
-    owner_state,
-)
+from climits.cgroup.naming import check_component, check_name, check_path, locate
+from climits.cgroup.ownership import KEPT, owner_mark, owner_pid, owner_state
 from climits.errors import CgroupPermissionError, InvalidValueError
 from climits.linux.mounts import cgroup_mounts
 from climits.linux.proc import pid_namespace, start_time

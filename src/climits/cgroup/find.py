@@ -3,11 +3,11 @@
 from ..errors import CgroupGoneError, InvalidValueError
 from ..linux.proc import cgroup_paths
 from ..units import quoted
-from . import placement
 from .files import Directory
 from .group import Cgroup
 from .homes import homes
 from .layout import Layout, current
+from .naming import check_name, locate
 from .placement import Part
 
 #: Digits of the longest number that is looked up as a pid; the kernel's largest has seven.
@@ -33,12 +33,12 @@ def find_cgroup(word: str) -> Cgroup:
             f"not a process: {quoted(word)}", value=word, hint="write it like pid:1234"
         )
     if "/" in (word := word.rstrip("/") or word[:1]):
-        hierarchy, path = placement.locate(word, current(), what="cgroup")
+        hierarchy, path = locate(word, current(), what="cgroup")
         if hierarchy is None:
             return Cgroup.open(path)
         directory = Directory(hierarchy.directory_path(path))
         return Cgroup(path, [Part(hierarchy, directory, made=False)])
-    placement.check_name(word)
+    check_name(word)
     places = homes()
     for home in places:
         try:

@@ -4,10 +4,11 @@ import os
 
 from ..errors import CgroupError, CgroupExistsError, CgroupGoneError, UnsupportedError
 from ..records import Pressure
-from . import homes, placement
+from . import homes, ownership, placement
 from .files import Directory
 from .layout import Hierarchy, Layout, current
 from .limits import Limits, make_limits
+from .naming import check_name, check_path
 from .placement import Part
 
 TYPE_CHECKING = False
@@ -86,7 +87,7 @@ class Cgroup:
             UnsupportedError: this host cannot enforce one of the limits.
             CgroupError: the kernel refused.
         """
-        placement.check_name(name)
+        check_name(name)
         limits = make_limits(
             memory=memory, swap=swap, high=high, low=low, min=min, pids=pids, cpus=cpus,
             cpuset=cpuset, parent=parent,
@@ -147,7 +148,7 @@ class Cgroup:
             CgroupGoneError: no hierarchy has it.
         """
         layout = current()
-        path = placement.check_path(path, layout, what="cgroup")
+        path = check_path(path, layout, what="cgroup")
         parts = []
         # Memory last: its part is made first, so one that is just being made is not without it.
         for hierarchy in sorted(layout.hierarchies, key=lambda h: "memory" in h.controllers):
@@ -361,7 +362,7 @@ class Cgroup:
         """Mark it as no longer ours to clean up: it stays until somebody removes it."""
         for part in self.parts:
             if part.made:
-                part.directory.set_mark(placement.MARK, placement.KEPT)
+                part.directory.set_mark(ownership.MARK, ownership.KEPT)
                 part.made = False
 
     def remove(self, timeout: float = 10.0) -> None:
@@ -453,5 +454,5 @@ def find_parent(
     """The parent that was asked for, or the default one; lasting: see default_parent."""
     if parent is None:
         return homes.default_parent([h for h, _ in hierarchies], lasting=lasting)
-    parent = placement.check_path(parent, layout, what="parent")
+    parent = check_path(parent, layout, what="parent")
     return parent.rstrip("/")

@@ -6,7 +6,7 @@ import time
 
 from ..errors import CgroupError, CgroupExistsError, CgroupGoneError, InvalidValueError
 from ..linux.proc import start_time
-from . import placement
+from . import ownership
 from .files import Directory
 from .group import Cgroup
 from .layout import Hierarchy, Layout
@@ -90,16 +90,16 @@ def _dead_below(directory: str, most: "int | None", own: bool) -> list[str]:
 def _announced_by_the_dead(above: Directory) -> list[str]:
     """What was made, but not yet marked, when its maker was killed."""
     dead = []
-    for key, value in above.marks(placement.ANNOUNCED).items():
-        mark, name = placement.split_announcement(value)
+    for key, value in above.marks(ownership.ANNOUNCED).items():
+        mark, name = ownership.split_announcement(value)
         # Whoever owns the cgroup can write there what they like.
         is_name = "/" not in name and name not in ("", ".", "..")
-        if is_name and placement.owner_state(mark) == "dead":
+        if is_name and ownership.owner_state(mark) == "dead":
             try:
                 child = above.child(name)
-                used = child.get_mark(placement.MARK) or child.pids() or child.children()
+                used = child.get_mark(ownership.MARK) or child.pids() or child.children()
                 if not used:
-                    child.set_mark(placement.MARK, mark)  # as its maker would have done
+                    child.set_mark(ownership.MARK, mark)  # as its maker would have done
                     dead.append(name)
             except CgroupError:
                 pass  # it had not come to that
@@ -115,7 +115,7 @@ def make_way(path: str, hierarchies: "list[tuple[Hierarchy, tuple[str, ...]]]") 
     """
     parts = _parts(path, [hierarchy for hierarchy, _ in hierarchies])
     for part in parts:
-        state = placement.owner_state(part.directory.get_mark(placement.MARK))
+        state = ownership.owner_state(part.directory.get_mark(ownership.MARK))
         if state != "dead" and not (state == "none" and _is_abandoned(part.directory, path)):
             raise _in_use(path, part)
     if parts:
@@ -133,21 +133,21 @@ def _is_abandoned(directory: Directory, path: str) -> bool:
     if age <= _START_TAKES or directory.pids() or directory.children():
         return False
     name = path.rpartition("/")[2]
-    if (pid := placement.pid_in(name)) is not None:
+    if (pid := ownership.pid_in(name)) is not None:
         return pid == os.getpid() or start_time(pid) is None
     above = Directory(os.path.dirname(directory.path))
-    announced = map(placement.split_announcement, above.marks(placement.ANNOUNCED).values())
-    dead = any(n == name and placement.owner_state(mark) == "dead" for mark, n in announced)
+    announced = map(ownership.split_announcement, above.marks(ownership.ANNOUNCED).values())
+    dead = any(n == name and ownership.owner_state(mark) == "dead" for mark, n in announced)
     above.close()
     return dead
 
 
 def _in_use(path: str, part: Part) -> CgroupExistsError:
-    mark = part.directory.get_mark(placement.MARK)
+    mark = part.directory.get_mark(ownership.MARK)
     who = ""
     if mark is None and time.time() - os.fstat(part.directory.fd).st_ctime < _START_TAKES:
         who = "by climits, which is just starting there"
-    if (pid := placement.owner_pid(mark)) is not None:
+    if (pid := ownership.owner_pid(mark)) is not None:
         who = f"by climits, pid {pid}"
     if who:
         return CgroupExistsError(
@@ -177,15 +177,15 @@ def _parts(path: str, hierarchies: "Iterable[Hierarchy]") -> list[Part]:
 
 
 def _is_dead(directory: Directory, name: str, own: bool) -> bool:
-    mark = directory.get_mark(placement.MARK)
-    if own and mark == placement.owner_mark():
+    mark = directory.get_mark(ownership.MARK)
+    if own and mark == ownership.owner_mark():
         return True
-    state = placement.owner_state(mark)
+    state = ownership.owner_state(mark)
     if state != "none":
         return state == "dead"
     # Killed between making it and marking it: then the name tells, and nothing can have been put
     # into it yet.
-    pid = placement.pid_in(name)
+    pid = ownership.pid_in(name)
     if pid is None:
         return False
     gone = start_time(pid) is None or (own and pid == os.getpid())

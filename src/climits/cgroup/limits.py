@@ -7,6 +7,7 @@ from ..units import UNLIMITED, parse_size
 from . import placement
 from .files import Directory
 from .layout import current
+from .naming import check_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def whole_of(parent: "str | None") -> int:
     layout = current()
     whole: int | float = memory_total()
     hierarchy = layout.find("memory")
-    path = placement.check_path(parent, layout, what="parent") if parent else placement.HOME
+    path = check_path(parent, layout, what="parent") if parent else placement.HOME
     while hierarchy and path:
         try:
             limit = hierarchy.memory(Directory(hierarchy.directory_path(path))).max

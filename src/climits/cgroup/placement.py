@@ -1,11 +1,7 @@
-"""Where a new cgroup may live, and whose it is.
+"""Making and removing cgroups, with the parents that they need.
 
 As root a cgroup is made as /climits/NAME in each hierarchy it needs.  An ordinary user works below
-a cgroup that was given to them: /climits, or the one they are in.  Each directory that is made
-gets a mark (an extended attribute) with its owner's pid, start time and pid namespace, so that
-what a dead owner left can be told from everything else, and nothing else is ever removed.
-
-Cgroups do not survive a boot, so neither do their marks.
+a cgroup that was given to them: /climits, or the one they are in (homes.py).
 """
 
 import _thread
@@ -14,152 +10,15 @@ import errno
 import os
 import time
 
-from ..errors import (
-    CgroupError,
-    CgroupExistsError,
-    CgroupGoneError,
-    CgroupPermissionError,
-    InvalidValueError,
-)
-from ..linux.proc import pid_namespace, start_time
-from ..units import quoted
+from ..errors import CgroupError, CgroupExistsError, CgroupGoneError, CgroupPermissionError
 from . import files
 from .files import Directory
-from .layout import KERNEL_PREFIXES, Hierarchy, Layout, current
+from .layout import Hierarchy, Layout, current
+from .ownership import MARK, announcement, owner_mark, pid_in
 from .systemd import move_into_leaf, was_given
 
 #: The parent of what climits makes, below each mount point.
 HOME = "/climits"
-
-MARK = "user.climits"
-#: On a parent: the owner's mark and the name of a cgroup that is about to be made in it.  Whoever
-#: is killed between making and marking it leaves this behind.
-ANNOUNCED = "user.climits.makes."
-KEPT = b"kept"
-
-_MAX_NAME = 255  # bytes, NAME_MAX
-
-
-# ---- names ---------------------------------------------------------------------------------
-
-
-def check_name(name: str, *, what: str = "name") -> str:
-    """Accept a name that a person can use for a cgroup in every command.
-
-    Raises:
-        InvalidValueError: see check_component; or it would be read as a process.
-    """
-    number = name.removeprefix("pid:")
-    if number != name or (number.isascii() and number.isdigit()):
-        raise InvalidValueError(
-            f"{what}: {quoted(name)}: stands for a process", value=name, hint="put a letter first"
-        )
-    return check_component(name, what=what)
-
-
-def check_component(name: str, *, what: str = "name") -> str:
-    """Accept one path component and nothing else.
-
-    Raises:
-        InvalidValueError: empty, a slash, ``..``, control characters, longer than 255 bytes.
-    """
-    cause = None
-    if not name:
-        cause = "empty"
-    elif "/" in name:
-        cause = "a slash may not stand in a name"
-    elif name in (".", ".."):
-        cause = "not a name"
-    elif not name.isprintable():
-        cause = "characters that cannot be shown may not stand in a name"
-    elif len(os.fsencode(name)) > _MAX_NAME:
-        cause = f"longer than {_MAX_NAME} bytes"
-    elif name.partition(".")[0] in KERNEL_PREFIXES and "." in name:
-        cause = "the kernel's own files have names of that form"
-    elif name in ("tasks", "notify_on_release", "release_agent"):
-        cause = "the kernel has a file of that name in each cgroup"
-    if cause:
-        raise InvalidValueError(
-            f"{what}: {quoted(name)}: {cause}",
-            value=name,
-            hint="a plain name; the parent says where it is made",
-        )
-    return name
-
-
-def check_path(path: str, layout: Layout, *, what: str) -> str:
-    """The cgroup path that a person means: ``/a/b``, ``a/b`` or a directory below a mount point.
-
-    Returns:
-        A path that starts with a slash, such as /a/b.
-
-    Raises:
-        InvalidValueError: ``..``, control characters, a directory beside the mount points.
-    """
-    return locate(path, layout, what=what)[1]
-
-
-def locate(path: str, layout: Layout, *, what: str) -> "tuple[Hierarchy | None, str]":
-    """As check_path, and the hierarchy of a directory below a mount point; None for other paths."""
-    parts = path.split("/")
-    if not path or ".." in parts or not path.isprintable():
-        raise InvalidValueError(
-            f"{what}: {quoted(path)}: not a cgroup path", value=path, hint="write it like /jobs/web"
-        )
-    real = os.path.realpath(path)  # /sys/fs/cgroup/cpu may be a link to cpu,cpuacct
-    for hierarchy in sorted(layout.hierarchies, key=lambda h: -len(h.mount_point)):
-        inside = hierarchy.cgroup_path(real)
-        if inside is not None:
-            return hierarchy, inside
-    if path.startswith("/"):
-        _refuse_beside(real, path, layout, what)
-    return None, "/" + "/".join(part for part in parts if part not in ("", "."))
-
-
-def _refuse_beside(real: str, path: str, layout: Layout, what: str) -> None:
-    """Refuse /sys/fs/cgroup/web where the hierarchies are mounted one level below."""
-    above = {os.path.dirname(h.mount_point) for h in layout.hierarchies} - {"/"}
-    if any(f"{real}/".startswith(f"{directory}/") for directory in above):
-        raise InvalidValueError(
-            f"{what}: {quoted(path)}: a directory in no hierarchy",
-            value=path,
-            hint="write the cgroup's path, like /jobs/web; climits hierarchies tells the mounts",
-        )
-
-
-# ---- marks ---------------------------------------------------------------------------------
-
-_identity: "tuple[int, bytes]" = (0, b"")
-
-
-def owner_mark() -> bytes:
-    """The mark of this process: pid, start time in ticks, pid namespace."""
-    global _identity
-    pid = os.getpid()
-    if _identity[0] != pid:  # first use, or we are a fork
-        _identity = pid, b"%d %d %d" % (pid, start_time() or 0, pid_namespace())
-    return _identity[1]
-
-
-def owner_state(mark: "bytes | None") -> str:
-    """Read a mark: kept, alive, dead, foreign (of another pid namespace) or none."""
-    if mark is None:
-        return "none"
-    if mark == KEPT:
-        return "kept"
-    try:
-        pid, started, namespace = map(int, mark.split())
-    except ValueError:
-        return "none"
-    if namespace != pid_namespace():
-        return "foreign"
-    return "alive" if start_time(pid) == started else "dead"
-
-
-def owner_pid(mark: "bytes | None") -> "int | None":
-    """The pid in a mark."""
-    first = (mark or b"").split(b" ")[0]
-    return int(first) if first.isdigit() else None
 
 
 # ---- making --------------------------------------------------------------------------------
@@ -220,7 +79,7 @@ def make(
                     raise
             finally:
                 if announced:
-                    announced.remove_mark(_announcement())
+                    announced.remove_mark(announcement())
                     announced.close()
             if "cpuset" in controllers:
                 upper = Directory(os.path.dirname(path))
@@ -234,31 +93,13 @@ def make(
     return parts
 
 
-def pid_in(name: str) -> "int | None":
-    """The maker's pid in a name that was made up (see Spec.made_up_name); None in others."""
-    words = name.split("-")
-    if len(words) < 3 or not (words[-1].isdigit() and words[-2].isdigit()):
-        return None
-    return int(words[-2])
-
-
-def split_announcement(value: bytes) -> tuple[bytes, str]:
-    """(mark, name) of an announcement."""
-    *mark, name = value.split(b" ", 3)
-    return b" ".join(mark), os.fsdecode(name)
-
-
-def _announcement() -> str:
-    return f"{ANNOUNCED}{os.getpid()}.{_thread.get_native_id()}"
-
-
 def _announce(hierarchy: Hierarchy, parent: str, name: str) -> Directory:
     """Say on the parent what we are about to make in it."""
     path = hierarchy.directory_path(parent or "/")
     if not os.path.isdir(path):
         _make_parents(hierarchy, parent)
     upper = Directory(path)
-    upper.set_mark(_announcement(), owner_mark() + b" " + os.fsencode(name))
+    upper.set_mark(announcement(), owner_mark() + b" " + os.fsencode(name))
     return upper
 
 

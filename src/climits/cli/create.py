@@ -5,7 +5,8 @@ import sys
 from ..cgroup.group import Cgroup, find_parent, hierarchies_for
 from ..cgroup.layout import current
 from ..cgroup.limits import make_limits
-from ..cgroup.placement import check_component, check_name, check_path, release_parents
+from ..cgroup.naming import check_component, check_name, check_path
+from ..cgroup.placement import release_parents
 from ..cgroup.removal import delegate, let_join, may_join_below
 from ..errors import InvalidValueError, UnsupportedError
 from ..observe.text import printable

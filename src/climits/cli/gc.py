@@ -6,6 +6,7 @@ from ..cgroup import placement
 from ..cgroup.homes import own_homes
 from ..cgroup.layout import current
 from ..cgroup.leftovers import sweep
+from ..cgroup.naming import check_path
 from ..errors import InvalidValueError
 from .main import FAILED
 from .options import LIFE, TELLING, Option
@@ -33,7 +34,7 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
         raise InvalidValueError(f"gc takes no arguments: {words[0]}", hint="see climits gc --help")
     layout = current()
     parents = own_homes()
-    parents += [placement.check_path(p, layout, what="parent") for p in values.get("parent", ())]
+    parents += [check_path(p, layout, what="parent") for p in values.get("parent", ())]
     failed = False
     for left in sweep(layout, *(parent.rstrip("/") for parent in parents)):
         killed = f", {left.killed} killed" if left.killed else ""

@@ -3,7 +3,7 @@
 import sys
 import time
 
-from ..cgroup import placement
+from ..cgroup import ownership
 from ..cgroup.group import Cgroup
 from ..cgroup.homes import homes
 from ..cgroup.layout import current
@@ -58,7 +58,7 @@ def _paths() -> list[str]:
                 continue
             for name in names:
                 try:
-                    if directory.child(name).get_mark(placement.MARK):
+                    if directory.child(name).get_mark(ownership.MARK):
                         found.add(f"{home}/{name}")
                 except CgroupError:
                     continue  # gone meanwhile

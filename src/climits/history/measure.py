@@ -75,7 +75,7 @@ class Bench:
         global _groups_made
         _groups_made += 1
         self.command, self._input = list(command), input
-        # A name that tells whose it is: see climits.cgroup.placement.pid_in.
+        # A name that tells whose it is: see climits.cgroup.ownership.pid_in.
         self._home = Cgroup.create(f"measure-{os.getpid()}-{_groups_made}")
 
     def __enter__(self) -> "Self":

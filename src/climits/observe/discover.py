@@ -13,7 +13,7 @@ lxc.payload.NAME, lxc.monitor.NAME, lxc/NAME          lxc: src/lxc/cgroups/cgfsn
 kubepods/burstable/podUID, kubepods-…-podUID.slice    kubelet: cm/cgroup_manager_linux.go
 NAME.service, NAME.scope, NAME.slice, ``\x2d``        systemd: systemd.unit(5), systemd.slice(5)
 slurm/uid_N/job_N/step_N, slurmstepd.scope/job_N      slurm: cgroup.html, cgroup_v2.html
-climits/NAME                                          climits.cgroup.placement
+climits/NAME                                          climits.cgroup.homes
 ====================================================  ==========================================
 
 Where several fit, as with a pod in a container that plays a node (kind), the innermost is told.

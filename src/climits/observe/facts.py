@@ -3,7 +3,7 @@
 import os
 import shutil
 
-from ..cgroup import placement
+from ..cgroup import ownership, placement
 from ..cgroup.files import Directory
 from ..cgroup.homes import owned_home
 from ..cgroup.layout import Hierarchy, Layout, current
@@ -165,7 +165,7 @@ def find_leftovers(layout: Layout) -> list[str]:
             continue
         for name in names:
             try:
-                state = placement.owner_state(above.child(name).get_mark(placement.MARK))
+                state = ownership.owner_state(above.child(name).get_mark(ownership.MARK))
             except CgroupError:
                 continue  # gone meanwhile
             if state == "dead":

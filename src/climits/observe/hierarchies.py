@@ -8,7 +8,7 @@ import os
 
 from ..cgroup import files
 from ..cgroup.layout import Hierarchy, Layout
-from ..cgroup.placement import check_name
+from ..cgroup.naming import check_name
 from ..errors import CgroupError, InvalidValueError, UnsupportedError
 from ..linux.mounts import cgroup_mounts, controller_table, mount_named_hierarchy
 from ..linux.proc import command_name

@@ -2,7 +2,7 @@
 
 import os
 
-from ..cgroup import placement
+from ..cgroup import ownership
 from ..cgroup.files import Directory, walk_paths
 from ..cgroup.find import find_cgroup, is_process
 from ..cgroup.layout import Layout
@@ -156,7 +156,7 @@ def owner_at(path: str, directories: "Iterable[str]") -> Owner:
             directory = Directory(name)
         except CgroupError:
             continue
-        if directory.get_mark(placement.MARK) is not None:
+        if directory.get_mark(ownership.MARK) is not None:
             return Owner(runtime="climits", name=owner.name)
     return owner
 

@@ -6,7 +6,7 @@ from ..cgroup.group import hierarchies_for
 from ..cgroup.homes import default_parent, foreseen_parent
 from ..cgroup.layout import current
 from ..cgroup.limits import make_limits
-from ..cgroup.placement import check_name, check_path, locate
+from ..cgroup.naming import check_name, check_path, locate
 from ..errors import CgroupGoneError, InvalidValueError
 from ..launch.plan import NamedFd, Plan, candidates
 from ..units import shown

@@ -2,7 +2,7 @@
 
 import os
 
-from ..cgroup.placement import check_name
+from ..cgroup.naming import check_name
 from ..errors import InvalidValueError
 from ..units import UNLIMITED
 from . import config_values as values

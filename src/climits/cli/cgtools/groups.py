@@ -2,9 +2,10 @@
 
 import os
 
-from ...cgroup import files, placement
+from ...cgroup import files
 from ...cgroup.files import Directory
 from ...cgroup.layout import Hierarchy, Layout, current
+from ...cgroup.naming import check_component, check_path
 from ...errors import CgroupError, CgroupExistsError, CgroupGoneError, UnsupportedError
 from ...linux.mounts import kernel_controllers
 from .args import Spec
@@ -23,7 +24,7 @@ def clean(path: str) -> str:
     Raises:
         InvalidValueError: it climbs out.
     """
-    return placement.check_path(path, current(), what="cgroup")
+    return check_path(path, current(), what="cgroup")
 
 
 def ordered(hierarchy: Hierarchy) -> list[str]:
@@ -184,7 +185,7 @@ def make(hierarchy: Hierarchy, path: str, controllers: tuple[str, ...]) -> "list
             here += f"/{component}"
             directory = hierarchy.directory_path(here)
             if not os.path.isdir(directory):
-                placement.check_component(component, what="cgroup")
+                check_component(component, what="cgroup")
                 try:
                     files.make(directory)
                 except CgroupExistsError:
