@@ -14,7 +14,6 @@ from .placement import Part
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from .freezer import Freezer
     from .memory import Memory
@@ -398,12 +397,7 @@ class Cgroup:
     def __enter__(self) -> "Cgroup":
         return self
 
-    def __exit__(
-        self,
-        kind: "type[BaseException] | None",
-        error: "BaseException | None",
-        trace: "TracebackType | None",
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if any(part.made for part in self.parts):
             self.kill()
             self.remove()

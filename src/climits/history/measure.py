@@ -26,7 +26,6 @@ from .least import Trial
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
     from typing import Any, Self
 
     from ..records import Limit, Result
@@ -81,13 +80,8 @@ class Bench:
     def __enter__(self) -> "Self":
         return self
 
-    def __exit__(
-        self,
-        kind: "type[BaseException] | None",
-        error: "BaseException | None",
-        trace: "TracebackType | None",
-    ) -> None:
-        self._home.__exit__(kind, error, trace)
+    def __exit__(self, *error: object) -> None:
+        self._home.__exit__(*error)
 
     # -- runs --------------------------------------------------------------------------------
 

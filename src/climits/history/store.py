@@ -17,7 +17,6 @@ from .spool import FOLD_AT, SPOOL, make_directory, state_directory, token
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from types import TracebackType
     from typing import Any, Self
 
 
@@ -273,12 +272,7 @@ class History:
     def __enter__(self) -> "Self":
         return self
 
-    def __exit__(
-        self,
-        kind: "type[BaseException] | None",
-        error: "BaseException | None",
-        trace: "TracebackType | None",
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

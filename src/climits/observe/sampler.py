@@ -22,7 +22,6 @@ from .sample import LENGTH, Held, Part, Sample, read_anew, read_each, reader
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from types import TracebackType
 
     from ..cgroup.figures import Figure
     from ..cgroup.layout import Hierarchy
@@ -352,12 +351,7 @@ class Sampler:
     def __enter__(self) -> "Sampler":
         return self
 
-    def __exit__(
-        self,
-        kind: "type[BaseException] | None",
-        error: "BaseException | None",
-        trace: "TracebackType | None",
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

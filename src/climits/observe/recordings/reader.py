@@ -87,10 +87,6 @@ class Trace:
         last = list(self.times[-1:]) + [e.time for e in self.events[-1:]]
         return max(last, default=0.0)
 
-    def reported(self, name: str) -> bool:
-        """Whether any sample has the figure, and it is not always 0."""
-        return any(value > 0 for value in self.columns[name])  # of nan this is false
-
     def top(self, name: str) -> "float | None":
         """The highest value of a column; None where there is none."""
         return max((v for v in self.columns[name] if not math.isnan(v)), default=None)

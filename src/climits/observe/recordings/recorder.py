@@ -19,7 +19,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _thread
     from collections.abc import Callable, Sequence
-    from types import TracebackType
     from typing import Any, Self
 
     from ...program.process import Process
@@ -129,12 +128,7 @@ class Recorder:
     def __enter__(self) -> "Self":
         return self
 
-    def __exit__(
-        self,
-        kind: "type[BaseException] | None",
-        error: "BaseException | None",
-        trace: "TracebackType | None",
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

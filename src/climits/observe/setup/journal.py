@@ -13,7 +13,6 @@ from .changes import read_text, write_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Any
 
     from .changes import Change
@@ -50,12 +49,7 @@ class Journal:
         self.load()
         return self
 
-    def __exit__(
-        self,
-        kind: "type[BaseException] | None",
-        error: "BaseException | None",
-        trace: "TracebackType | None",
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         os.close(self._lock)
 
     def load(self) -> None:
