@@ -21,6 +21,11 @@ MAY_MAKE_CGROUPS = os.geteuid() == 0 or (
 )
 
 
+#: Tests that may need a second try in one run (--reruns 1), where a shared machine was too slow for
+#: a wait; more of them are a fault. Each is told, with why the first try failed.
+MOST_RERUNS = 3
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "kernel: needs cgroups of a real kernel")
     config.addinivalue_line("markers", "root(reason): of no use to an ordinary user")
@@ -66,10 +71,29 @@ def pytest_runtest_makereport(item, call):
 def pytest_sessionfinish(session, exitstatus):
     if session.config.option.collectonly:
         return
+    reruns = _reruns(session.config)
+    if len(reruns) > MOST_RERUNS and exitstatus == 0:
+        session.exitstatus = 1
     wanted = any(item.get_closest_marker("kernel") for item in session.items)
     if wanted and not session.config.kernel_tests_passed and exitstatus == 0:
         sys.stderr.write("\nno test ran on a real kernel: this run proves nothing\n")
         session.exitstatus = 1
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    reruns = _reruns(config)
+    for report in reruns:
+        cause = getattr(getattr(report.longrepr, "reprcrash", None), "message", "")
+        terminalreporter.write_line(f"RERUN {report.nodeid}: {cause.partition(chr(10))[0]}")
+    if len(reruns) > MOST_RERUNS:
+        terminalreporter.write_line(
+            f"{len(reruns)} tests needed a second try, more than {MOST_RERUNS}: the run fails"
+        )
+
+
+def _reruns(config):
+    """The first tries that failed and were tried again."""
+    return config.pluginmanager.get_plugin("terminalreporter").stats.get("rerun", [])
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@
     python tests/vm/matrix.py [--jobs N] [MODE|systemd]...
 
 A machine often waits, so there is one more at a time than there are processors. What a machine
-printed is shown when it ends badly; its last line always. Exit status 1 when any failed.
+printed is shown when it ends badly; its last line, and which tests were tried twice, always. Exit
+status 1 when any failed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import NamedTuple
 HERE = Path(__file__).parent
 TESTS = HERE.parent
 PYTEST = [
-    *(sys.executable, "-m", "pytest", "-q", "--timeout", "400"),
+    *(sys.executable, "-m", "pytest", "-q", "--timeout", "400", "--reruns", "1"),
     # The file system is thrown away; hypothesis is not used there and slow to load.
     *("-p", "no:cacheprovider", "-p", "no:hypothesispytest"),
     # The contract's fakes are the same everywhere, and tested on the host.
@@ -153,6 +154,9 @@ def main() -> int:
             if status:
                 failed += 1
                 print(f"==== {row} ====\n{output}")
+            else:
+                twice = [line for line in output.splitlines() if line.startswith("RERUN ")]
+                print(*(f"{row} {line}\n" for line in twice), sep="", end="")
             last = output.rstrip().rpartition("\n")[2]
             print(f"{row} {last} (whole machine {seconds:.0f}s)", flush=True)
     return 1 if failed or not rows else 0

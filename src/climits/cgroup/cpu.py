@@ -140,7 +140,8 @@ def parse_weight(text: str) -> str:
     Raises:
         InvalidValueError: it is none.
     """
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 10000):
+    digits = text.lstrip("0")[:9]  # int() refuses 4300 digits
+    if not (text.isascii() and text.isdigit() and digits and int(digits) <= 10000):
         raise InvalidValueError(
             f"cpu.weight: {text[:80]}: not a weight", value=text, hint="write 1 to 10000"
         )

@@ -122,6 +122,7 @@ def _from_file(values: "dict[str, Any]", command: list[str], tell: "Any") -> int
         raise InvalidValueError(
             f"{what} does not go with -c", hint="write it into the configuration"
         )
+    from ..program.verdict import count
     from ..supervise.config import ConfigError, load
     from ..supervise.notify import Notifier
 
@@ -137,7 +138,8 @@ def _from_file(values: "dict[str, Any]", command: list[str], tell: "Any") -> int
         return 125
     if values.get("check"):
         names = ", ".join(p.name for p in config.programs)
-        sys.stdout.write(f"{values['config']}: good: {len(config.programs)} programs: {names}\n")
+        programs = count(len(config.programs), "program")
+        sys.stdout.write(f"{values['config']}: good: {programs}: {names}\n")
         return 0
     from ..supervise.control import default_path
     from ..supervise.supervisor import Supervisor

@@ -114,8 +114,9 @@ def parse_signal(value: "str | int", what: str = "signal") -> int:
     """
     text = str(value).upper()
     if text.isascii() and text.isdigit() and not isinstance(value, bool):
-        if 0 < int(text[:4]) < signal.NSIG:
-            return int(text)
+        number = int(text.lstrip("0")[:4] or 0)  # int() refuses 4300 digits
+        if 0 < number < signal.NSIG:
+            return number
     else:
         name = text if text.startswith("SIG") else f"SIG{text}"
         found = signal.Signals.__members__.get(name)

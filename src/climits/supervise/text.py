@@ -1,5 +1,6 @@
 """Events of a supervisor as lines for people."""
 
+from ..program.verdict import signal_name
 from ..units import UNLIMITED, format_duration, format_size
 
 TYPE_CHECKING = False
@@ -29,14 +30,14 @@ def _text(r: "dict[str, Any]") -> str:
         delay = f" in {format_duration(r['delay'])}" if r["delay"] else ""
         return f"restarting{delay}"
     if event == "signal":
-        return f"got signal {r['signal']}"
+        return f"got {signal_name(r['signal'])}"
     if event == "child-oom":
         processes = "1 process was" if r["count"] == 1 else f"{r['count']} processes were"
         return f"{processes} OOM-killed in it; the program lives"
     if event == "paused":
         return (
             f"paused at {size(r.get('memory_current'))} of {size(r.get('memory_max'))}; "
-            "give it more memory with climits ctl set-limit"
+            f"climits set {r['cgroup']} memory.max=SIZE gives it more and lets it go on"
         )
     if event == "limit-set":
         return f"the limit is now {size(r['memory_max'])}"
