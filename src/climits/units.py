@@ -102,6 +102,14 @@ def _is_decimal(text: str) -> bool:
     return digits.isascii() and digits.isdigit()
 
 
+def whole_number(text: "str | bytes") -> "int | None":
+    """The number that ASCII digits alone make; None for other text.
+
+    str.isdigit() takes digits that int() does not, and int() no more than 4300 of them.
+    """
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 20 else None
+
+
 def _scale(digits: str, factor: int) -> int:
     """The decimal number times `factor`, rounded down, without floats: 0.1T is exact."""
     whole, _, fraction = digits.partition(".")

@@ -233,7 +233,15 @@ def kill_process(pid: int) -> None:
 
 
 def poll_until(condition: "Callable[[], bool]", timeout: float) -> bool:
-    """Ask again and again, at growing intervals of 0.1 to 10 ms, until it is true."""
+    """Ask again and again, at growing intervals of 0.1 to 10 ms, until it is true.
+
+    Args:
+        condition: asked once at least.
+        timeout: seconds.
+
+    Returns:
+        Whether it became true.
+    """
     deadline = time.monotonic() + timeout
     pause = 0.0001
     while not condition():

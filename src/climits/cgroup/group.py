@@ -295,6 +295,9 @@ class Cgroup:
     def freeze(self, timeout: float = 10.0) -> None:
         """Stop every process in it, and below, and wait until they have stopped.
 
+        Args:
+            timeout: seconds to wait at most.
+
         Raises:
             CgroupError: as stopping.freeze; nothing stays frozen then.
         """
@@ -310,6 +313,9 @@ class Cgroup:
 
     def kill(self, timeout: float = 30.0) -> int:
         """SIGKILL every process in it and below, and wait until none is left.
+
+        Args:
+            timeout: seconds to wait at most.
 
         Returns:
             How many were killed.
@@ -366,6 +372,9 @@ class Cgroup:
 
     def remove(self, timeout: float = 10.0) -> None:
         """Remove it, if it was made here or by `open`, with the cgroups below it.
+
+        Args:
+            timeout: seconds to wait at most for processes that are about to end.
 
         Raises:
             CgroupError: processes live in it.

@@ -45,16 +45,15 @@ def owner_state(mark: "bytes | None") -> str:
 
 def owner_pid(mark: "bytes | None") -> "int | None":
     """The pid in a mark."""
-    first = (mark or b"").split(b" ")[0]
-    return int(first) if first.isdigit() else None
+    return whole_number((mark or b"").split(b" ")[0])
 
 
 def pid_in(name: str) -> "int | None":
     """The maker's pid in a name that was made up (see Spec.made_up_name); None in others."""
     words = name.split("-")
-    if len(words) < 3 or not (words[-1].isdigit() and words[-2].isdigit()):
+    if len(words) < 3 or whole_number(words[-1]) is None:
         return None
-    return int(words[-2])
+    return whole_number(words[-2])
 
 
 def split_announcement(value: bytes) -> tuple[bytes, str]:

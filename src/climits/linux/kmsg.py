@@ -13,6 +13,7 @@ import os
 import time
 
 from ..records import KilledProcess
+from ..units import whole_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ def oom_kills(cgroup: str, since: float, expected: int) -> "list[KilledProcess] 
 
     Args:
         cgroup: its path, such as /climits/web.
-        since: time.clock_gettime(CLOCK_BOOTTIME) at its start: older messages are of another
-            cgroup of that name.
+        since: time.clock_gettime(CLOCK_BOOTTIME) at its start, seconds: older messages are of
+            another cgroup of that name.
         expected: the kills that the counters tell of; when fewer are found, a short wait.
 
     Returns:
@@ -181,20 +182,21 @@ def _victim(text: str) -> "tuple[int, str, str | None] | None":
     """
     head, _, rest = text.partition(",task_memcg=")
     lived_in, _, rest = rest.partition(",task=")  # a name may hold commas and equal signs too
-    pid = rest.rpartition(",pid=")[2].partition(",")[0]
-    if not pid.isdigit():
+    pid = whole_number(rest.rpartition(",pid=")[2].partition(",")[0])
+    if pid is None:
         return None
-    return int(pid), lived_in, head.partition(",oom_memcg=")[2] or None
+    return pid, lived_in, head.partition(",oom_memcg=")[2] or None
 
 
 def _killed(text: str) -> "KilledProcess | None":
     """``Killed process 4927 (stress) total-vm:...kB, anon-rss:...kB, file-rss:...kB, ...``."""
-    pid, _, rest = text.partition("Killed process ")[2].partition(" (")
+    digits, _, rest = text.partition("Killed process ")[2].partition(" (")
     name, separator, figures = rest.rpartition(") total-vm:")
-    if not separator or not pid.isdigit():
+    pid = whole_number(digits)
+    if not separator or pid is None:
         return None
     return KilledProcess(
-        pid=int(pid),
+        pid=pid,
         name=name,
         anon=_kib(figures, "anon-rss:"),
         file=_kib(figures, "file-rss:"),
@@ -204,5 +206,5 @@ def _killed(text: str) -> "KilledProcess | None":
 
 def _kib(text: str, label: str) -> "int | None":
     """The figure between a label and ``kB``, as bytes."""
-    number = text.partition(label)[2].partition("kB")[0]
-    return int(number) * _KIB if number.isdigit() else None
+    number = whole_number(text.partition(label)[2].partition("kB")[0])
+    return None if number is None else number * _KIB

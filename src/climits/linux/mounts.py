@@ -36,10 +36,13 @@ class Mount:
 
 
 def _unescape(text: str) -> str:
-    """Undo the kernel's octal escapes of space, tab, newline and backslash."""
+    """Undo the kernel's octal escapes of space, tab, newline, backslash, and # in a source.
+
+    Source: fs/proc_namespace.c (mangle).
+    """
     if "\\" in text:
-        for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-            text = text.replace(code, char)
+        for char in " \t\n#\\":  # the backslash last: what it makes is no escape
+            text = text.replace(f"\\{ord(char):03o}", char)
     return text
 
 

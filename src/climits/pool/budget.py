@@ -50,6 +50,11 @@ class Budget:
     def check(self, memory: "int | float", cpus: "int | float" = 0, *, what: str) -> None:
         """Refuse what would wait for ever.
 
+        Args:
+            memory: limit, bytes or UNLIMITED.
+            cpus: CPUs.
+            what: it is about, for the error.
+
         Raises:
             InvalidValueError: it does not fit even when nothing else runs.
         """
@@ -66,7 +71,7 @@ class Budget:
             )
 
     def admits(self, memory: "int | float", cpus: "int | float" = 0) -> bool:
-        """Whether one more with this limit fits beside what is claimed."""
+        """Whether one more with a limit of so many bytes and CPUs fits beside what is claimed."""
         return (
             self.memory_claimed + memory <= self.memory
             # Halves and tenths of CPUs add up with errors.
@@ -74,7 +79,7 @@ class Budget:
         )
 
     def claim(self, memory: "int | float", cpus: "int | float" = 0) -> None:
-        """Promise it."""
+        """Promise so many bytes and CPUs."""
         self.memory_claimed += memory
         self.cpus_claimed += cpus
 

@@ -178,7 +178,7 @@ class Roster:
     # -- getting back ------------------------------------------------------------------------
 
     def finished(self, worker: Worker, seconds: float) -> "Work":
-        """It has answered its first task, which took so long."""
+        """It has answered its first task, which took so many seconds."""
         work = worker.assigned.popleft()
         worker.done += 1
         # A single long one is soon forgotten.

@@ -61,11 +61,12 @@ def _user(user: "str | int", root: "str | None") -> "tuple[int, int, list[int]] 
     if root is not None:
         key, place = (str(int(user)), 2) if _is_number(user) else (str(user), 0)
         for row in _rows(f"{root}/etc/passwd"):
-            if len(row) > 3 and row[place] == key and row[2].isdigit() and row[3].isdigit():
-                gid = int(row[3])
-                members = (r for r in _rows(f"{root}/etc/group") if len(r) > 3 and r[2].isdigit())
-                more = [int(r[2]) for r in members if row[0] in r[3].split(",")]
-                return int(row[2]), gid, [gid, *more]
+            if len(row) <= 3 or row[place] != key:
+                continue
+            uid, gid = whole_number(row[2]), whole_number(row[3])
+            if uid is not None and gid is not None:
+                of = [r for r in _rows(f"{root}/etc/group") if row[0] in r[3:4][0:1] or len(r) > 3]
+                return uid, gid, [gid]
         return None
     import pwd
 

@@ -224,7 +224,11 @@ class Process:
         set_limits(self, force, limits)
 
     def freeze(self, timeout: float = 10.0) -> None:
-        """Stop every process in its cgroup and wait until they have stopped."""
+        """Stop every process in its cgroup, and wait `timeout` seconds at most until they have.
+
+        Raises:
+            CgroupError: see Cgroup.freeze.
+        """
         self.cgroup.freeze(timeout)
 
     def thaw(self) -> None:

@@ -66,7 +66,7 @@ class Follower:
         self.interval, self.kills, self.gone = FASTEST, 0, False
 
     def tell(self, kind: str, at: float, rest: str = "") -> None:
-        """Write what happened; `rest` is what else its line has, as JSON."""
+        """Write what happened, seconds since the recording began, and the rest of it as JSON."""
         self._file.write(f'{{"t":{at:.3f}{self._mark},"e":"{kind}"{rest}}}\n')
 
     def take(self, sample: "Sample") -> None:

@@ -134,7 +134,7 @@ class Trace:
             self.columns[kind][best] = NAN if of_it is None else of_it
 
     def last_until(self, time: float) -> None:
-        """It was as it is until then, unless it had ended."""
+        """It was as it is until then, seconds since the beginning, unless it had ended."""
         if self.times and self.times[-1] < time and not math.isnan(self.columns["current"][-1]):
             self.add(time, {})
 
