@@ -506,6 +506,17 @@ def test_enter_and_ps(capfd, hog):
         dispatch(["enter", "climits-box", "--", "true"])
 
 
+def test_ps_tells_the_command_and_not_the_process_1_that_we_put_around_it(capfd):
+    options = {"memory": "50M", "container": climits.Container(), "name": "climits-box"}
+    with climits.Process(["sleep", "600"], **options) as p:
+        until(lambda: Path(f"/proc/{p.pid}/cmdline").read_bytes().startswith(b"climits-init\0"))
+        assert dispatch(["ps", "--json"]) == 0
+        rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+        row = next(row for row in rows if row["name"] == "climits-box")
+        assert row["command"] == ["sleep", "600"]
+        p.kill()
+
+
 def test_a_bundle_by_the_command(command, rootfs, tmp_path):
     fixture = HERE / "fixtures/runc-spec.json"
     config = json.loads(fixture.read_text())

@@ -85,7 +85,10 @@ def _facts(path: str) -> "dict[str, Any] | None":
     except CgroupError:
         return None
     seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - alive[pid] / _ticks()
-    return facts | {"age": round(max(seconds, 0.0), 2), "command": proc.arguments(pid)}
+    command = proc.arguments(pid)
+    if command[:1] == ["climits-init"]:  # process 1 of a container; then its descriptor
+        del command[:2]
+    return facts | {"age": round(max(seconds, 0.0), 2), "command": command}
 
 
 def _is_apart(pid: int) -> bool:
