@@ -2,18 +2,22 @@
 # make test   sets up and runs everything
 # make check  lint, types, unit: the inner loop
 # make bench  measures, beside the peers
+# make docs   builds the documentation site, into site/
 # make dist   makes the wheels and the source package, into dist/
 # make deb    makes the Debian package, into dist/
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+DOCS   ?= .venv-docs
+# What the site is built with; ruff lays out the signatures.
+SITE   := 'mkdocs>=1.6,<2' 'mkdocs-material>=9.6' 'mkdocstrings[python]>=1' ruff
 SOURCES := $(shell find src scripts share -type f -not -name '*.pyc') setup.py pyproject.toml README.md
 
 # The compiled tests must be seen by the VM, where compiling takes 20 times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check lint types unit kernel packages test-vm bench dist deb clean
+.PHONY: help demo test check lint types unit kernel packages test-vm docs bench dist deb clean
 .DEFAULT_GOAL := help
 
 help:
@@ -34,7 +38,8 @@ $(VENV)/.installed: $(SOURCES) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.installed
-	@$(BIN)/pip install -q pytest pytest-timeout hypothesis mypy ruff jeepney shtab==1.13.0 selenium
+	@$(BIN)/pip install -q pytest pytest-timeout pytest-rerunfailures hypothesis mypy ruff jeepney shtab==1.13.0 selenium
+	@$(BIN)/pip install -q $(SITE) jsonschema  # for tests/docs
 	@$(BIN)/pip install -q --no-deps axe-playwright-python  # for its axe.min.js; a browser of its own is not needed
 	@$(BIN)/pip install -q "$$(ls $(VENV)/dist/climits-*.whl)[all]"
 	@touch $@
@@ -50,7 +55,7 @@ test: $(VENV)/.installed $(VENV)/.dev
 	@tools/setup.sh system
 	@$(MAKE) --no-print-directory lint types
 	@$(BIN)/python -m pytest -q tests/unit tests/contract
-	@$(BIN)/python -m pytest -q tests/kernel tests/cli tests/faults
+	@$(BIN)/python -m pytest -q --reruns 1 tests/kernel tests/cli tests/faults tests/docs
 	@$(MAKE) --no-print-directory packages test-vm
 
 check: lint types unit
@@ -76,10 +81,21 @@ test-vm: $(VENV)/.installed $(VENV)/.dev
 	@$(BIN)/python -m pytest -q tests/vm
 	@$(BIN)/python tests/vm/matrix.py
 
-bench: $(VENV)/.installed
+# BENCH: what is passed on, such as BENCH="--share 0.4" or BENCH="launch command".
+bench: $(VENV)/.dev
 	@benchmarks/peers.sh
-	@for script in launch command memory supervise container toolbox tree batch history pool pool_outcomes sampler top recorder metrics polling; do $(BIN)/python benchmarks/$$script.py || exit 1; done
-	@$(BIN)/python tests/vm/vm.py --systemd --user -- $(BIN)/python benchmarks/scope.py
+	@$(BIN)/python benchmarks/all.py $(BENCH)
+
+# ---- documentation -----------------------------------------------------------------------------
+
+$(DOCS)/.installed: Makefile
+	@tools/setup.sh venv $(PYTHON) $(DOCS)
+	@$(DOCS)/bin/pip install -q $(SITE)
+	@touch $@
+
+docs: $(DOCS)/.installed
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --clean -d site
+	@echo "the site is in site/: open site/index.html, or python3 -m http.server -d site"
 
 # ---- releasing ---------------------------------------------------------------------------------
 
@@ -97,4 +113,4 @@ deb: dist
 	@packaging/deb.sh dist/climits-*-manylinux*.whl dist
 
 clean:
-	rm -rf $(VENV) .venv-peers build dist src/climits.egg-info tests/programs/.build
+	rm -rf $(VENV) $(DOCS) .venv-peers build dist site src/climits.egg-info tests/programs/.build

@@ -186,6 +186,19 @@ def test_another_users_client_is_refused(supervise, hog, tmp_path):
         assert "ok" not in done.stdout
 
 
+@pytest.mark.root("an ordinary user's container sees its files alone")
+def test_a_client_in_a_container_is_refused(supervise, climits, hog):
+    with supervise("--", hog, "hold", "60000") as s:
+        words = ["ctl", "--socket", str(s.socket), "status"]
+        done = subprocess.run(
+            [climits, "container", "--quiet", "--memory", "100M", "--", climits, *words],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout) == (125, "")
+        assert "the supervisor has closed the connection" in done.stderr
+        assert "running" in subprocess.run([climits, *words], capture_output=True, text=True).stdout
+
+
 def test_a_second_supervisor_at_the_same_socket_is_refused(supervise, climits, hog):
     with supervise("--", hog, "hold", "60000") as s:
         done = subprocess.run(

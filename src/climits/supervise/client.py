@@ -17,6 +17,13 @@ _TIMEOUT = 30.0
 _LONGEST = 8 << 20
 
 
+def _closed() -> ClimitsError:
+    return ClimitsError(
+        "the supervisor has closed the connection",
+        hint="it hears its own user and root alone, and nobody in a container",
+    )
+
+
 class Client:
     """Steers a running supervisor.
 
@@ -73,16 +80,18 @@ class Client:
                 answer = self._next()
                 if "ok" in answer:  # else an event, for one who follows
                     break
+        except (BrokenPipeError, ConnectionResetError):
+            raise _closed() from None
         except OSError as e:
             raise ClimitsError(f"the supervisor does not answer: {e}", errno=e.errno) from None
         if not answer["ok"]:
-            raise ClimitsError(answer["error"], hint=answer.get("hint"))
+            raise ClimitsError(str(answer.get("error")), hint=answer.get("hint"))
         return answer.get("result")
 
     def _next(self) -> "dict[str, Any]":
         line = self._file.readline(_LONGEST)
         if not line:
-            raise ClimitsError("the supervisor has closed the connection")
+            raise _closed()
         try:
             answer: Any = json.loads(line)
         except (ValueError, RecursionError):

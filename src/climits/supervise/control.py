@@ -10,7 +10,6 @@ import errno
 import os
 import socket
 import stat
-import sys
 
 from ..errors import ClimitsError, InvalidValueError
 from .loop import READABLE, WRITABLE
@@ -118,10 +117,7 @@ class Control:
                 self.supervisor.loop.after(1.0, self._watch)
             return
         connection.setblocking(False)
-        # struct ucred: pid, uid, gid
-        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        uid = int.from_bytes(credentials[4:8], sys.byteorder)
-        if uid not in (0, os.geteuid()) or len(self.clients) >= MAX_CLIENTS:
+        if not _may_steer(connection) or len(self.clients) >= MAX_CLIENTS:
             connection.close()
             return
         self.clients.add(_Client(self, connection))
@@ -176,6 +172,24 @@ class Control:
                 os.unlink(self._path)
         except FileNotFoundError:
             pass
+
+
+def _may_steer(connection: socket.socket) -> bool:
+    """Whether a client is root's or our own user's, and in no container.
+
+    In one that root has started without a rootfs the socket can be seen, and root is root.
+
+    Source: unix(7), SO_PEERCRED: struct ucred, of the process that connected.
+    """
+    credentials = memoryview(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    pid, uid, _ = credentials.cast("i")
+    if uid not in (0, os.geteuid()):
+        return False
+    try:
+        theirs = os.stat(f"/proc/{pid}/ns/user").st_ino
+    except OSError:  # gone; or root's, at which an ordinary user may not look
+        return uid != os.geteuid()
+    return theirs == os.stat("/proc/self/ns/user").st_ino
 
 
 class _Client:
