@@ -17,7 +17,7 @@ SOURCES := $(shell find src scripts share -type f -not -name '*.pyc') setup.py p
 # The compiled tests must be seen by the VM, where compiling takes 20 times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check lint types unit kernel packages test-vm docs bench dist deb clean
+.PHONY: help demo test check lint types unit kernel packages test-vm docs mutants sanitize coverage bench dist deb clean
 .DEFAULT_GOAL := help
 
 help:
@@ -80,6 +80,24 @@ packages: $(VENV)/.dev dist deb
 test-vm: $(VENV)/.installed $(VENV)/.dev
 	@$(BIN)/python -m pytest -q tests/vm
 	@$(BIN)/python tests/vm/matrix.py
+
+# ---- looking at the tests: each takes long, so `make test` does without them --------------------
+
+# MUTANTS: words of the modules' names, such as MUTANTS="units policy".
+mutants: $(VENV)/.dev
+	@$(BIN)/pip install -q mutmut
+	@$(BIN)/python tools/mutants.py $(MUTANTS)
+
+# The C extension under AddressSanitizer, UBSan and valgrind.
+sanitize: $(VENV)/.dev
+	@$(BIN)/python tools/sanitize.py
+
+coverage: export COVERAGE_FILE := $(CURDIR)/.coverage
+coverage: $(VENV)/.dev
+	@$(BIN)/pip install -q 'coverage>=7.10'
+	@$(BIN)/coverage run --rcfile=tools/coverage.ini -m pytest -q tests/unit tests/contract tests/kernel tests/cli tests/faults
+	@$(BIN)/coverage combine -q --rcfile=tools/coverage.ini
+	@$(BIN)/coverage report --rcfile=tools/coverage.ini --skip-covered --show-missing
 
 # BENCH: what is passed on, such as BENCH="--share 0.4" or BENCH="launch command".
 bench: $(VENV)/.dev

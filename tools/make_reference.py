@@ -10,16 +10,17 @@ Needs the package and shtab installed: run it with the interpreter that climits 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import completions
-from commands import commands
+import json_schemas
+from command_pages import command_pages
 from man_pages import man_pages
 
 from climits.cli.explain import kernels_text, unit_text
-from climits.cli.help import parser
 from climits.observe.catalog import catalog
 from climits.observe.remedies import TROUBLES
 
@@ -67,7 +68,14 @@ effect, the last on which it works. `root`: in the root cgroup only; `child`: ev
 
 def files_page() -> str:
     """docs/reference/files.md."""
+    there = {(f.version, f.controller) for f in catalog()}
     out = [_FILES]
+    for version in ("v1", "v2"):
+        anchors = {
+            name: f"cgroup-{version}-{re.sub('[: ]+', '-', _WHOLE[name])}" for name in _WHOLE
+        }
+        links = (f"[{name}](#{to})" for name, to in anchors.items() if (version, name) in there)
+        out.append(f"\ncgroup {version}: {', '.join(links)}.\n")
     for version in ("v1", "v2"):
         for controller, title in _WHOLE.items():
             of = [f for f in catalog() if (f.version, f.controller) == (version, controller)]
@@ -124,34 +132,17 @@ def doctor_page() -> str:
     return "".join(out)
 
 
-# -- the commands -----------------------------------------------------------------------------
-
-_COMMANDS = """\
-# Commands
-
-What `climits COMMAND --help` prints, of each command.
-
-```sh
-climits --help
-climits help run
-climits version
-```
-"""
-
-
-def commands_page() -> str:
-    """docs/reference/commands.md."""
-    out = [_COMMANDS]
-    for name, summary, module in commands():
-        built = parser(name, summary, module.USAGE, module.OPTIONS, module.EPILOG)
-        out.append(f"\n## climits {name}\n\n```text\n{built.format_help().rstrip()}\n```\n")
-    return "".join(out)
+# -- all of it ---------------------------------------------------------------------------------
 
 
 def pages() -> dict[str, str]:
     """Text of each file that is made, by its path."""
-    made = {"files.md": files_page(), "doctor.md": doctor_page(), "commands.md": commands_page()}
-    texts = {f"docs/reference/{name}": _MADE + text for name, text in made.items()}
+    made = {"files.md": files_page(), "doctor.md": doctor_page(), **command_pages()}
+    made |= json_schemas.pages()
+    texts = {
+        f"docs/reference/{name}": (_MADE if name.endswith(".md") else "") + text
+        for name, text in made.items()
+    }
     texts |= {f"share/man/man1/{name}": text for name, text in man_pages().items()}
     for shell, place in completions.PLACES.items():
         texts[place] = completions.completions(shell)

@@ -46,6 +46,26 @@ def test_as_many_start_as_the_cpus_admit():
     assert starts(s) == ["a", "b", "c"]
 
 
+def test_a_job_that_says_nothing_of_cpus_claims_one():
+    assert starts(Scheduler([job("a"), job("b")], Budget(100, 1.0))) == ["a"]
+    assert starts(Scheduler([job("a"), job("b")], Budget(100, 2.0))) == ["a", "b"]
+
+
+def test_a_start_and_a_retry_tell_which_job_is_meant():
+    s = scheduler(job("a"), job("b", 7, retries=1), finished={"a"})
+    start = s.start()
+    assert (start.job.name, start.index, start.memory, start.attempt) == ("b", 1, 7, 1)
+    retry = s.ended("b", "exited", ok=False)
+    assert (retry.job.name, retry.memory) == ("b", 7)
+    assert s.start().attempt == 2
+
+
+@pytest.mark.parametrize(("before", "started"), [(99, ["small"]), (100, [])])
+def test_a_hundred_jobs_are_looked_at_for_one_that_fits(before, started):
+    s = scheduler(job("first", 50), *(job(f"big{n}", 60) for n in range(before)), job("small", 5))
+    assert starts(s) == ["first", *started]
+
+
 def test_no_more_start_than_was_asked_for():
     s = scheduler(job("a"), job("b"), job("c"), most=2)
     assert starts(s) == ["a", "b"]
@@ -64,8 +84,10 @@ def test_one_that_names_no_limit_gets_its_share_and_no_limit_runs_alone():
 
 
 def test_without_a_budget_no_limit_claims_nothing():
-    s = scheduler(job("a", UNLIMITED), job("b", 10), memory=UNLIMITED)
+    budget = Budget(UNLIMITED, UNLIMITED)
+    s = Scheduler([job("a", UNLIMITED), job("b", 10)], budget)
     assert starts(s) == ["a", "b"]
+    assert budget.memory_claimed == 10
 
 
 def test_what_fits_goes_before_what_does_not_but_not_for_ever():
@@ -83,6 +105,21 @@ def test_what_fits_goes_before_what_does_not_but_not_for_ever():
     assert overtook == 20  # then nothing else is started until it fits
     assert s.ended("first", "exited", ok=True) == []
     assert starts(s)[0] == "big"
+
+
+def test_one_that_is_tried_again_may_be_overtaken_as_often_as_before():
+    small = [job(f"s{n}", 10) for n in range(60)]
+    s = scheduler(job("first", 50), job("big", 45, retry_memory=2.0), *small)
+    assert starts(s) == ["first", "big"]
+    assert s.ended("big", "oom-killed", ok=False).memory == 90
+    overtook = starts(s)
+    running = list(overtook)
+    while running:  # `first` never ends
+        s.ended(running.pop(0), "exited", ok=True)
+        new = starts(s)
+        overtook += new
+        running += new
+    assert len(overtook) == 20
 
 
 # ---- dependencies --------------------------------------------------------------------------
@@ -182,11 +219,19 @@ def test_no_limit_cannot_grow():
 
 def test_nothing_starts_and_nothing_is_retried_when_it_is_stopping():
     s = scheduler(job("a", retries=5), job("b"), job("c", depends_on=["a"]), most=1)
+    assert s.stopping is False
     assert starts(s) == ["a"]
     s.stop()
     assert s.start() is None and not s.is_over
     assert s.ended("a", "stopped", ok=False) == []  # of c nothing is said
     assert s.is_over and s.left == 2
+
+
+def test_nothing_starts_when_it_is_stopping_even_if_there_is_room():
+    s = scheduler(job("a"), job("b"), most=None)
+    assert s.start().job.name == "a"
+    s.stop()
+    assert s.start() is None and s.stopping is True
 
 
 def test_an_outcome_is_ok_only_with_status_0():

@@ -67,6 +67,7 @@ def test_the_budgets_are_kept_apart():
         assert actions == ["restart"] * most + ["give-up"]
     reason = decide(policy, state, oom=True, now=1.0).reason
     assert reason == "2 OOM kills within 60s"
+    assert decide(policy, state, oom=False, now=1.0).reason == "3 restarts within 60s"
 
 
 def test_a_budget_is_of_its_period():
@@ -91,3 +92,4 @@ def test_the_limit_grows_after_an_oom_kill_only():
     assert decide(policy, oom=True, memory=100 * M).memory is None  # it is as far as it goes
     assert decide(policy, oom=True, memory=UNLIMITED).memory is None
     assert decide(policy, oom=True, memory=None).memory is None
+    assert decide(Policy(grow=1e305), oom=True, memory=60 * M).memory is None  # beyond all bounds

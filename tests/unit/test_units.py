@@ -10,12 +10,16 @@ from climits.units import (
     MAX_BYTES,
     PAGE_SIZE,
     UNLIMITED,
+    cut,
     format_duration,
     format_size,
     parse_duration,
     parse_size,
+    printable,
     round_to_pages,
+    whole_number,
 )
+from climits.units import shown as shown_in_errors
 
 K, M, G, T = 1024, 1024**2, 1024**3, 1024**4
 
@@ -167,11 +171,15 @@ def test_a_bad_size_is_refused_with_its_cause(text, cause):
     with pytest.raises(InvalidValueError) as caught:
         parse_size(text, what="--memory")
     error = caught.value
-    assert str(error).startswith("--memory: ")
-    assert cause in str(error)
-    assert (shown(text) or "empty") in str(error)
-    assert str(error).isprintable()
+    given = text if isinstance(text, str) or type(text) is int else repr(text)
+    said = f"--memory: {shown(given)}: " if given != "" else "--memory: "
+    more = " (8E)" if cause == TOO_MUCH else ""
+    what = "a size " if cause == NEGATIVE else ""
+    assert str(error) == f"{said}{what}{cause}{more}"
     assert error.hint
+
+
+HELP = "write bytes, or a number with K, M, G or T (powers of 1024), like 60M or 1.5G"
 
 
 @pytest.mark.parametrize(
@@ -183,6 +191,10 @@ def test_a_bad_size_is_refused_with_its_cause(text, cause):
         ("5kib", "write 5K"),
         ("5KIB", "write 5K"),
         ("-1", "for no limit write max"),
+        (-1, "for no limit write max"),
+        ("5KK", HELP),
+        ("5B", HELP),
+        ("5%%", HELP),
         ("18446744073709551616", "for no limit write max"),
     ],
 )
@@ -306,6 +318,42 @@ def test_no_limit_is_larger_than_every_size():
     assert pickle.loads(pickle.dumps(UNLIMITED)) == UNLIMITED
 
 
+# ---- text that is shown, and digits ----------------------------------------------------------
+
+
+def test_a_long_text_loses_its_middle():
+    long = "".join(chr(33 + n % 90) for n in range(301))
+    assert cut(long[:300]) == long[:300]
+    assert cut(long) == f"{long[:260]}...{long[-37:]}"
+    assert cut(long[:51], 50) == f"{long[:10]}...{long[14:51]}"
+    assert len(cut("x" * 999, 80)) == 80
+
+
+def test_what_a_terminal_would_act_upon_is_escaped():
+    assert printable("caf\u00e9 \\x") == "caf\u00e9 \\x"
+    assert printable("a\x1b[31mb\n\u2028\u00e9") == "a\\x1b[31mb\\n\\u2028\u00e9"
+
+
+@given(st.text())
+def test_what_is_printable_can_be_printed(text):
+    assert printable(text).isprintable()
+
+
+def test_of_a_huge_number_its_length_is_shown():
+    assert shown_in_errors(2**128 - 1) == str(2**128 - 1)
+    assert shown_in_errors(2**128) == "an integer of 129 bits"
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("0", 0), ("007", 7), (b"12", 12), ("9" * 20, 10**20 - 1), ("9" * 21, None), ("", None),
+     ("\u00b2", None), ("\u0665", None), ("-1", None), ("+1", None), (" 1", None), ("1_0", None),
+     (b"\xb2", None), (b"", None)],
+)  # fmt: skip
+def test_a_whole_number_is_of_plain_digits(text, number):
+    assert whole_number(text) == number
+
+
 # ---- durations -----------------------------------------------------------------------------
 
 
@@ -368,10 +416,31 @@ def test_a_duration_is_read(text, seconds):
 def test_a_bad_duration_is_refused_with_its_cause(text, cause):
     with pytest.raises(InvalidValueError) as caught:
         parse_duration(text, what="--timeout")
-    assert str(caught.value).startswith("--timeout: ")
-    assert str(caught.value).endswith(cause)
-    assert "\n" not in str(caught.value)
-    assert caught.value.hint
+    given = text if isinstance(text, str) or "not a" not in cause else repr(text)
+    assert str(caught.value) == (
+        f"--timeout: {shown(given)}: {cause}" if text != "" else "--timeout: empty"
+    )
+    too_long = "longer" in cause
+    assert caught.value.hint == (
+        "leave it out for no time limit"
+        if too_long
+        else "write seconds, or a number with ms, s, m or h, like 250ms or 1.5s"
+    )
+
+
+def test_what_is_wrong_has_a_name_even_if_nobody_gave_one():
+    with pytest.raises(InvalidValueError, match=r"^size: x: not a size$"):
+        parse_size("x")
+    with pytest.raises(InvalidValueError, match=r"^duration: x: not a duration$"):
+        parse_duration("x")
+
+
+@pytest.mark.parametrize("number", [2**200, 10**400, float(10**300)])
+def test_a_huge_number_of_seconds_keeps_its_sign(number):
+    with pytest.raises(InvalidValueError, match="longer than 100 years"):
+        parse_duration(number)
+    with pytest.raises(InvalidValueError, match="a duration cannot be negative"):
+        parse_duration(-number)
 
 
 @given(ANY_TEXT)
@@ -398,9 +467,11 @@ def test_any_float_is_a_duration_or_an_invalid_value(seconds):
         (0.0, "0ms"),
         (0.0029, "3ms"),
         (0.9994, "999ms"),
+        (0.9995, "1.0s"),
         (0.9996, "1.0s"),
         (2.1, "2.1s"),
         (59.94, "59.9s"),
+        (59.95, "1m00s"),
         (59.96, "1m00s"),
         (90, "1m30s"),
         (3599.4, "59m59s"),

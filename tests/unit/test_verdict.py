@@ -41,6 +41,22 @@ def test_a_sigkill_of_somebody_is_no_oom_kill():
 
 
 @pytest.mark.parametrize(
+    ("status", "options", "expected"),
+    [
+        (KILL, {}, "memory-exceeded"),
+        (EXIT_1, {}, "memory-exceeded"),
+        (EXIT_0, {}, "exited"),
+        (KILL, {"oom_kill": 1}, "oom-killed"),
+        (KILL, {"stopped": True}, "stopped"),
+        (KILL, {"timed_out": True}, "timed-out"),
+    ],
+)
+def test_who_polled_and_killed_is_told_apart(status, options, expected):
+    facts = {"oom_kill": 0, "timed_out": False, "stopped": False, "exceeded": True, **options}
+    assert judge(status=status, **facts) == expected
+
+
+@pytest.mark.parametrize(
     ("verdict", "status", "expected"),
     [
         ("exited", EXIT_0, 0),
@@ -210,6 +226,19 @@ def victim(**fields):
 )
 def test_summarize_an_oom_kill(told, line):
     assert summarize(told) == line
+
+
+def test_of_several_that_were_killed_the_last_is_named_with_its_own_limit():
+    killed = [KilledProcess(pid=2, name="before"), *victim(limit=50 * M)]
+    told = result("oom-killed", **{**KILLED, "oom_kill": 2}, evidence={"killed": killed})
+    assert summarize(told) == (
+        "oom-killed: pid 5000 (worker) at 59.0M of 50.0M, 2 processes killed, peak 60.0M, 2.1s"
+    )
+
+
+def test_summarize_what_was_polled():
+    line = summarize(result(enforced_by="poll"))
+    assert line == "exited 0: peak ? PSS of 60.0M, not enforced by the kernel, 2.1s"
 
 
 def test_summarize_what_did_not_start():

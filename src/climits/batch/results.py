@@ -104,7 +104,7 @@ class Results:
         try:
             told = json.loads(line)
             fingerprint = told["fingerprint"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             self.torn += 1
             return
         self._nothing_found = False

@@ -9,6 +9,7 @@ import _thread
 import os
 
 from ..linux.proc import pid_namespace, start_time
+from ..units import whole_number
 
 MARK = "user.climits"
 #: On a parent: the owner's mark and the name of a cgroup that is about to be made in it.  Whoever

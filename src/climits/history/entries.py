@@ -19,6 +19,8 @@ COLUMNS = (
     "token", "started", "source", "name", "command", "cwd", "verdict", "memory_max", "returncode",
     "exit_status", "memory_peak", "swap_peak", "oom_kill", "duration", "cpu_time", "user",
 )  # fmt: skip
+_TEXTS = ("source", "name", "cwd", "verdict")
+_NEEDED = ("token", "started", "source", "command", "verdict", "exit_status")
 _NAME, _COMMAND, _CWD = (COLUMNS.index(name) for name in ("name", "command", "cwd"))
 
 
@@ -68,24 +70,41 @@ def read_spool(path: str) -> "list[Row]":
         return []  # its reader had finished with it before we had the lock
     try:
         found = json.loads(b"[%s]" % b",".join(lines))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = []
         for line in lines:  # one was cut off by a full disk
             try:
                 found.append(json.loads(line))
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
     users: dict[int, str] = {}
     rows = []
     for values in found:
         if not isinstance(values, list) or len(values) != len(COLUMNS) + 1 or values[0] != 1:
             continue
-        uid = int(values[-1])
+        *values, uid = values[1:]
+        if not _is_row(values) or not isinstance(uid, int):
+            continue
         if uid not in users:
             users[uid] = _user_name(uid)
-        values[-1] = users[uid]
-        rows.append(to_row(values[1:]))
+        rows.append(to_row([*values, users[uid]]))
     return rows
+
+
+def _is_row(values: "list[Any]") -> bool:
+    """Whether an entry can be made of these, and SQLite hold it: what was damaged may be JSON."""
+    for name, value in zip(COLUMNS, values, strict=False):
+        if value is None:
+            good = name not in _NEEDED
+        elif name == "command":
+            good = isinstance(value, list) and all(isinstance(word, str) for word in value)
+        elif name in _TEXTS or value == "max":
+            good = isinstance(value, str) and (name in _TEXTS or name == "memory_max")
+        else:
+            good = isinstance(value, (int, float)) and abs(value) < 1 << 63  # of nan it is not
+        if not good:
+            return False
+    return True
 
 
 def new_values(entry: Entry, token: int) -> "list[Any]":
@@ -108,7 +127,10 @@ def _storable(text: "str | None") -> "str | None":
     """Text without what SQLite cannot hold: names of files may be any bytes."""
     if text is None or text.isascii():
         return text
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # from JSON: half of a pair of surrogates, which no byte is
+        return text.encode("utf-8", "backslashreplace").decode()
 
 
 def from_row(row: "Row") -> Entry:

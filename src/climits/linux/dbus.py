@@ -179,7 +179,7 @@ class Bus:
             try:
                 data, order, start, known = self._take()
                 body, _ = _read(data[start:], 0, known.get(_SIGNATURE[0], ""), order)
-            except (StructError, IndexError, KeyError, ValueError):
+            except (StructError, IndexError, KeyError, TypeError, ValueError, RecursionError):
                 raise ConnectionError(71, "what came in is not D-Bus") from None
             if data[1] in (_RETURN, _ERROR, _SIGNAL):  # whoever calls us gets no answer
                 return Message(data[1], known, body)
@@ -319,8 +319,11 @@ def _read_one(data: bytes, at: int, kind: str, order: str) -> "tuple[Any, int]":
         end = at + size
         items = []
         while at < end:
-            item, at = _read_one(data, at, kind[1:], order)
+            item, next_at = _read_one(data, at, kind[1:], order)
+            if next_at == at:
+                raise ValueError  # an empty structure: there is no end of them
             items.append(item)
+            at = next_at
         return items, at
     values, at = _read(data, at, kind[1:-1], order)
     return tuple(values), at

@@ -38,15 +38,24 @@ def read_config(
         try:
             with open(path, "rb") as file:
                 data = file.read()
-            if data[:2] == b"\x1f\x8b":
-                import gzip
-
-                data = gzip.decompress(data)
-        except (OSError, EOFError):
+        except OSError:
             continue
+        if data[:2] == b"\x1f\x8b":
+            data = _unpacked(data)
         if config := parse_config(data.decode(errors="replace")):
             return config, path
     return None, None
+
+
+def _unpacked(data: bytes) -> bytes:
+    """What was packed with gzip; empty where it is spoiled."""
+    import gzip
+    import zlib
+
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error):
+        return b""
 
 
 def parse_config(text: str) -> dict[str, str]:

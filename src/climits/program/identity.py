@@ -4,10 +4,15 @@ import os
 import stat
 
 from ..errors import InvalidValueError
+from ..units import shown, whole_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+#: The kernel takes 2**32 - 1 for no change, and of what is beyond it the lower half: for root.
+#: Source: setresuid(2), include/linux/types.h (uid_t)
+_LAST_ID = 2**32 - 2
 
 
 def identity(
@@ -51,6 +56,13 @@ def identity(
             groups = []
     if extra is not None:
         groups = [_gid(g, root) for g in extra]
+    for number in (uid, gid, *(groups or ())):
+        if number is not None and not 0 <= number <= _LAST_ID:
+            raise InvalidValueError(
+                f"user or group {shown(number)}: no such id",
+                value=number,
+                hint=f"there are ids from 0 to {_LAST_ID}",
+            )
     if os.geteuid() != 0 and uid in (None, os.geteuid()) and gid in (None, os.getegid()):
         groups = None  # becoming who we are needs no right, setgroups would
     return uid, gid, groups
@@ -65,14 +77,15 @@ def _user(user: "str | int", root: "str | None") -> "tuple[int, int, list[int]] 
                 continue
             uid, gid = whole_number(row[2]), whole_number(row[3])
             if uid is not None and gid is not None:
-                of = [r for r in _rows(f"{root}/etc/group") if row[0] in r[3:4][0:1] or len(r) > 3]
-                return uid, gid, [gid]
+                groups = (r for r in _rows(f"{root}/etc/group") if len(r) > 3)
+                more = (whole_number(r[2]) for r in groups if row[0] in r[3].split(","))
+                return uid, gid, [gid, *(number for number in more if number is not None)]
         return None
     import pwd
 
     try:
         entry = pwd.getpwuid(int(user)) if _is_number(user) else pwd.getpwnam(str(user))
-    except KeyError:
+    except (KeyError, ValueError):  # ValueError: a NUL in the name
         return None
     return entry.pw_uid, entry.pw_gid, os.getgrouplist(entry.pw_name, entry.pw_gid)
 
@@ -82,14 +95,15 @@ def _gid(group: "str | int", root: "str | None") -> int:
         return int(group)
     if root is not None:
         for row in _rows(f"{root}/etc/group"):
-            if len(row) > 2 and row[0] == group and row[2].isdigit():
-                return int(row[2])
+            gid = whole_number(row[2]) if len(row) > 2 and row[0] == group else None
+            if gid is not None:
+                return gid
     else:
         import grp
 
         try:
             return grp.getgrnam(str(group)).gr_gid
-        except KeyError:
+        except (KeyError, ValueError):
             pass
     raise InvalidValueError(
         f"group: {group}: no such group", value=group, hint="write a group name or a number"
@@ -114,4 +128,4 @@ def _rows(path: str) -> list[list[str]]:
 
 
 def _is_number(text: "str | int") -> bool:
-    return isinstance(text, int) or (text.isascii() and text.isdigit())
+    return isinstance(text, int) or whole_number(text) is not None

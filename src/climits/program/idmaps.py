@@ -15,6 +15,7 @@ from ..launch.joining import join_user_namespace
 from ..launch.namespaces import ask_for_maps
 from ..launch.plan import AT_FDCWD, Plan, candidates
 from ..launch.spawn import spawn
+from ..units import whole_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -188,7 +189,10 @@ def _subordinate(path: str, name: str, uid: int, root: int) -> "list[Range]":
     except OSError:
         return ranges
     for row in rows:
-        if len(row) == 3 and row[0] in (name, str(uid)) and row[1].isdigit() and row[2].isdigit():
-            ranges.append((first, int(row[1]), int(row[2])))
-            first += int(row[2])
+        if len(row) != 3 or row[0] not in (name, str(uid)):
+            continue
+        start, count = whole_number(row[1]), whole_number(row[2])
+        if start is not None and count is not None:
+            ranges.append((first, start, count))
+            first += count
     return ranges

@@ -367,5 +367,5 @@ def _table(value: object, key: str) -> "dict[str, Any]":
 def _version(text: str) -> tuple[int, ...]:
     """The first two numbers of a kernel's release; empty for what is none."""
     parts = text.split(".")[:2]
-    digits = ["".join(c for c in part.partition("-")[0] if c.isdigit()) for part in parts]
+    digits = ["".join(c for c in part.partition("-")[0] if c in "0123456789") for part in parts]
     return tuple(int(part) for part in digits) if all(digits) else ()

@@ -155,7 +155,7 @@ def _user_id(tool: str, name: str) -> int:
         return -1
     try:
         return pwd.getpwnam(name).pw_uid
-    except KeyError:
+    except (KeyError, ValueError):  # ValueError: a NUL in the name
         if name.isascii() and name.isdigit() and len(name) < 11:
             return int(name)
         raise GiveUp(MINUS_ONE, f"{tool}: can't find uid of user {name}.") from None
@@ -168,7 +168,7 @@ def _group_id(tool: str, name: str) -> int:
         return -1
     try:
         return grp.getgrnam(name).gr_gid
-    except KeyError:
+    except (KeyError, ValueError):  # ValueError: a NUL in the name
         if name.isascii() and name.isdigit() and len(name) < 11:
             return int(name)
         raise GiveUp(MINUS_ONE, f"{tool}: can't find gid of group {name}.") from None

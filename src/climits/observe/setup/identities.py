@@ -9,6 +9,7 @@ import os
 import time
 
 from ...errors import ClimitsError
+from ...units import whole_number
 from .changes import Change, read_text, write_whole
 
 TYPE_CHECKING = False
@@ -41,8 +42,9 @@ def free_range(text: str, definitions: str, taken: "list[int]", kind: str) -> tu
     said = {}
     for line in definitions.splitlines():
         words = line.split()
-        if len(words) == 2 and words[0].startswith(f"SUB_{kind}_") and words[1].isdigit():
-            said[words[0].removeprefix(f"SUB_{kind}_")] = int(words[1])
+        number = whole_number(words[1]) if len(words) == 2 else None
+        if number is not None and words[0].startswith(f"SUB_{kind}_"):
+            said[words[0].removeprefix(f"SUB_{kind}_")] = number
     count = said.get("COUNT", _COUNT)
     first, last = said.get("MIN", _FIRST), said.get("MAX", _LAST)
     for start, end in sorted(
@@ -62,9 +64,12 @@ def free_range(text: str, definitions: str, taken: "list[int]", kind: str) -> tu
 
 
 def _parse(text: str) -> "list[tuple[str, int, int]]":
-    rows = (line.split(":") for line in text.splitlines())
-    return [(r[0], int(r[1]), int(r[2])) for r in rows if len(r) == 3 and r[1].isdigit()
-            and r[2].strip().isdigit()]  # fmt: skip
+    found = []
+    for row in (line.split(":") for line in text.splitlines()):
+        numbers = [whole_number(word.strip()) for word in row[1:]]
+        if len(row) == 3 and None not in numbers:
+            found.append((row[0], numbers[0] or 0, numbers[1] or 0))
+    return found
 
 
 class SubordinateIds(Change):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 #: (where lasting changes are noted, where those that a boot undoes).
 PLACES = ("/var/lib/climits", "/run/climits")
 _NAME = "setup.json"
+_KEYS = {"kind", "target", "for", "lasts", "note"}
 
 
 class Journal:
@@ -63,8 +64,11 @@ class Journal:
             path = f"{place}/{_NAME}"
             try:
                 text = read_text(path)
-                self.entries += json.loads(text)["changes"] if text else []
-            except (OSError, ValueError, KeyError, TypeError) as e:
+                found = json.loads(text)["changes"] if text else []
+                if not all(entry.keys() >= _KEYS for entry in found):
+                    raise ValueError("an entry says too little")
+                self.entries += found
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
                 raise ClimitsError(
                     f"cannot read what setup has changed: {path}: {e}",
                     path=path,
