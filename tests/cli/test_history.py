@@ -255,7 +255,7 @@ def test_the_table(told, lived, monkeypatch):
         "2030-03-17 17:46:41  batch   oom-killed              60.0M  60.0M  250ms  job7: ./app",
         "2030-03-17 17:46:42  run     failed-to-start            --     --     --  x",
         "2030-03-17 17:46:43  run     exited 0, 2 OOM-killed  20.0M  64.0M   2.0s  make",
-        "2030-03-17 17:46:44  run     signaled 11             20.0M   none   2.0s  'y\\n\\x1b[2J'",
+        "2030-03-17 17:46:44  run     signaled SIGSEGV        20.0M   none   2.0s  'y\\n\\x1b[2J'",
     ]
 
 

@@ -29,12 +29,18 @@ def as_root():
 
 
 @pytest.fixture(scope="module")
-def uid():
-    """The number of the user, whose manager runs."""
-    number = pwd.getpwnam(USER).pw_uid
-    for path in FILES[:2]:  # the machine is thrown away
+def without_ids():
+    """Take the user's subordinate ids away; the machine is thrown away."""
+    for path in FILES[:2]:
         lines = path.read_text().splitlines(keepends=True)
         path.write_text("".join(line for line in lines if not line.startswith(f"{USER}:")))
+
+
+@pytest.fixture
+def uid(without_ids):
+    """The number of the user, whose manager runs."""
+    number = pwd.getpwnam(USER).pw_uid
+    # Each time: logind ends it ten seconds after the last session of an earlier test.
     subprocess.run(["systemctl", "start", f"user@{number}.service"], check=True)
     return number
 

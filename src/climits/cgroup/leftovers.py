@@ -154,7 +154,7 @@ def _in_use(path: str, part: Part) -> CgroupExistsError:
             f"the cgroup is in use {who}: {path}",
             path=path,
             errno=errno.EEXIST,
-            hint=f"choose another name, or use it as it is with root {path}",
+            hint=f"choose another name, or use it as it is: --root {path} (root= in Python)",
         )
     return CgroupExistsError(
         f"the cgroup exists already: {path}",

@@ -10,6 +10,7 @@ import time
 from ..errors import InvalidValueError
 from ..history.entries import Entry
 from ..history.store import DEFAULT_AGE, DEFAULT_SIZE, History, parse_age
+from ..program.verdict import signal_name
 from ..units import UNLIMITED, format_duration, format_size, printable
 from .options import CGROUP, TELLING, Option
 
@@ -159,7 +160,7 @@ def _verdict(entry: Entry) -> str:
         killed = f", {entry.oom_kill} OOM-killed" if entry.oom_kill else ""
         return f"exited {entry.returncode}{killed}"
     if entry.verdict == "signaled" and entry.returncode is not None:
-        return f"signaled {-entry.returncode}"
+        return f"signaled {signal_name(-entry.returncode)}"
     return entry.verdict
 
 
