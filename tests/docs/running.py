@@ -30,6 +30,8 @@ Blocks of python, toml, sh and console need a title, commands, or a reason not t
 import os
 import re
 import shutil
+import subprocess
+import tempfile
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -48,9 +50,16 @@ WHERE = {
     "no systemd": lambda: not os.path.isdir("/run/systemd/system"),
     "root": lambda: os.geteuid() == 0,
     "user": lambda: os.geteuid() != 0,
+    "disk": lambda: _file_system() not in ("tmpfs", "overlayfs"),
     "v1": lambda: current().holding("memory").version_name == "v1",
     "v2": lambda: current().holding("memory").version_name == "v2",
 }
+
+
+def _file_system():
+    """That of the folder in which pages are followed: a tmpfs has no page cache to drop."""
+    words = ["stat", "--file-system", "--format=%T", tempfile.gettempdir()]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
 class File(NamedTuple):

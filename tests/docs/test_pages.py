@@ -1,4 +1,4 @@
-"""The tutorial and the how-to pages, followed to the letter (running.py says how they are read)."""
+"""The tutorial, the how-to pages and the explanations, followed to the letter (running.py says how they are read)."""
 
 import contextlib
 import os
@@ -14,7 +14,11 @@ from support import PATIENCE, until
 from terminal import WAIT, DiffersError, Terminal
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "docs/tutorial.md", *sorted(ROOT.glob("docs/how-to/*.md"))]
+PAGES = [
+    ROOT / "docs/tutorial.md",
+    *sorted(ROOT.glob("docs/how-to/*.md")),
+    *sorted(ROOT.glob("docs/explanation/*.md")),
+]
 WORDS = [str(page.relative_to(ROOT / "docs")).removesuffix(".md") for page in PAGES]
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(120 * PATIENCE)]
 
@@ -33,6 +37,7 @@ def folder(tmp_path, climits):
     bins, work = tmp_path / "bin", tmp_path / "work"
     bins.mkdir()
     work.mkdir()
+    (work / "examples").symlink_to(ROOT / "examples")  # what comes with climits
     (bins / "climits").symlink_to(climits)
     # No link: through one a virtual environment would not be seen.
     python = Path(sys.executable).with_name("python3")

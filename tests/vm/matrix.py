@@ -37,6 +37,8 @@ def files(*globs: str, without: tuple[str, ...] = ()) -> list[str]:
     return [os.path.relpath(path) for path in sorted(found)]
 
 
+#: Pages of the documentation, whose commands are followed as a newcomer would.
+PAGES = "docs/test_pages.py"
 EVERYWHERE = ("contract/test_*.py", "kernel/test_*.py", "faults/test_*.py")
 #: What a supervisor or a batch does rests on the layout, not on the kernel's version: on v1 and v2,
 #: and on hybrid natively, as the command line is.
@@ -62,6 +64,11 @@ ONLY_FILES = ("cli/test_history*", "cli/test_cli_batch*", "cli/test_report*")
 OF_A_USER = ("kernel/test_kernel_run.py", "kernel/test_events.py", "cli/test_cli_run.py")
 #: The longest part of a layout, apart: halves that end together keep the processors busy.
 LONG = ("kernel/test_container*", "kernel/test_s*", "kernel/test_p*", "faults/test_*")
+
+
+def pages(*names: str) -> list[str]:
+    """Return the tests of some pages of the documentation."""
+    return [f"{files(PAGES)[0]}::test_the_page[{name}]" for name in names]
 
 
 class Row(NamedTuple):
@@ -117,6 +124,10 @@ def matrix() -> list[Row]:
         Row("6.1.", "v2", systemd, "root"),
         Row("6.1.", "v1", systemd, "root"),
         Row("6.1.", "hybrid", systemd, "tester"),
+        Row("6.1.", "v2", files(PAGES)),
+        Row("6.1.", "v1", files(PAGES)),
+        Row("6.1.", "v2", pages("tutorial", "how-to/as-an-ordinary-user"), "tester"),
+        Row("6.1.", "v2", pages("tutorial"), "root"),
     ]
 
 
@@ -133,7 +144,9 @@ def main() -> int:
     """Run the matrix, or the rows named."""
     options = parse()
     # The byte code of the tests, so that the machines need not make it.
-    rooms = [str(TESTS / room) for room in ("contract", "kernel", "faults", "cli", "systemd")]
+    rooms = [
+        str(TESTS / room) for room in ("contract", "kernel", "faults", "cli", "docs", "systemd")
+    ]
     collect = [*PYTEST[:4], "--collect-only", *rooms]
     done = subprocess.run(collect, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
