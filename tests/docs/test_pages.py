@@ -1,4 +1,4 @@
-"""The tutorial, the how-to pages and the explanations, followed to the letter (running.py says how they are read)."""
+"""The tutorial, the how-to pages and the explanations, followed to the letter: see running.py."""
 
 import contextlib
 import os
