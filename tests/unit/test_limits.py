@@ -1,8 +1,10 @@
 import pytest
 
 from climits.cgroup import limits as module
+from climits.cgroup.layout import Layout
 from climits.cgroup.limits import Limits, kernel_kills_group, make_limits
 from climits.errors import InvalidValueError
+from climits.linux.mounts import cgroup_mounts
 from climits.records import MemoryLimits
 from climits.units import UNLIMITED
 
@@ -67,6 +69,28 @@ def test_what_means_nothing_is_refused(wish, text):
 )
 def test_the_controllers_that_a_wish_needs(limits, controllers):
     assert limits.controllers() == controllers
+
+
+@pytest.mark.parametrize(
+    ("limits", "parent", "whole"),
+    [
+        ({"": 200 * M}, None, 200 * M),  # a container's root
+        ({"": 200 * M, "jobs": 100 * M}, "/jobs", 100 * M),
+        ({"": 200 * M, "jobs": 300 * M}, "/jobs", 200 * M),
+        ({"jobs": 100 * M}, "/jobs/a/b", 100 * M),
+        ({"jobs": 100 * M}, "/", 5000 * M),
+        ({}, None, 5000 * M),
+    ],
+)
+def test_the_least_limit_on_the_way_up_is_the_whole(limits, parent, whole, tmp_path, monkeypatch):
+    (tmp_path / "jobs/a/b").mkdir(parents=True)
+    for name, limit in limits.items():
+        (tmp_path / name / "memory.max").write_text(f"{limit}\n")
+    (tmp_path / "cgroup.controllers").write_text("memory\n")
+    mounts = cgroup_mounts(f"41 31 0:38 / {tmp_path} rw - cgroup2 cgroup2 rw\n")
+    monkeypatch.setattr(module, "current", lambda: Layout(mounts))
+    monkeypatch.setattr(module, "memory_total", lambda: 5000 * M)
+    assert module.whole_of(parent) == whole
 
 
 def test_a_percentage_is_of_what_the_parent_has(monkeypatch):

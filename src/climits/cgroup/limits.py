@@ -132,17 +132,19 @@ def kernel_kills_group() -> bool:
 
 
 def whole_of(parent: "str | None") -> int:
-    """What a percentage is of: the parent's limit, or the RAM where that is less."""
+    """What a percentage is of, bytes: the least limit from the parent up, or the RAM."""
     layout = current()
     whole: int | float = memory_total()
     hierarchy = layout.find("memory")
     path = check_path(parent, layout, what="parent") if parent else placement.HOME
-    while hierarchy and path:
+    while hierarchy:
         try:
-            limit = hierarchy.memory(Directory(hierarchy.directory_path(path))).max
+            limit = hierarchy.memory(Directory(hierarchy.directory_path(path or "/"))).max
         except CgroupGoneError:
             limit = None
         if limit is not None and limit < whole:
             whole = limit
+        if path in ("", "/"):
+            break  # the host's has no limit, but the one that a container sees as its root has
         path = path.rpartition("/")[0]
     return int(whole)

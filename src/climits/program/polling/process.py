@@ -6,6 +6,7 @@ import sys
 import time
 
 from ... import errors
+from ...cgroup.files import Directory
 from ...cgroup.group import hierarchies_for
 from ...cgroup.homes import foreseen_parent
 from ...cgroup.layout import current
@@ -219,14 +220,24 @@ def _no_keeper(args: list[str]) -> LaunchError:
 def kernel_could() -> bool:
     """Whether the kernel could have enforced the limit here, as far as can be seen."""
     try:
-        hierarchies = [h for h, _ in hierarchies_for(current(), ("memory",))]
-        parent = foreseen_parent(hierarchies)
+        wanted = hierarchies_for(current(), ("memory",))
+        parent = foreseen_parent([hierarchy for hierarchy, _ in wanted])
     except ClimitsError:
         return False
-    for hierarchy in hierarchies:
+    for hierarchy, controllers in wanted:
         path = hierarchy.directory_path(parent)
         while not os.path.isdir(path):
             path = os.path.dirname(path)
         if not os.access(path, os.W_OK | os.X_OK):
             return False
+        if hierarchy.delegates and not {*controllers} <= {*_handed_down(path)}:
+            return False  # as in a step of Slurm's, which is its user's and has no controller
     return True
+
+
+def _handed_down(path: str) -> list[str]:
+    """The controllers that a cgroup's children can have."""
+    directory = Directory(path)
+    controllers = (directory.read_optional("cgroup.controllers") or b"").decode().split()
+    directory.close()
+    return controllers

@@ -1,8 +1,7 @@
 """What can be asked for without a cgroup, and what cannot."""
 
-from ...cgroup.limits import Limits
+from ...cgroup.limits import Limits, whole_of
 from ...errors import InvalidValueError
-from ...linux.proc import memory_total
 from ...records import MemoryLimits
 from ...units import UNLIMITED, parse_size
 
@@ -34,7 +33,8 @@ def take(spec: "Spec", memory: "Size | None", on_oom: str, **refused: object) ->
     for name, value in refused.items():
         if value is not None:
             raise _needs_cgroup(name)
-    size = None if memory is None else parse_size(memory, what="memory", whole=memory_total())
+    whole = whole_of(None) if isinstance(memory, str) and memory.endswith("%") else None
+    size = None if memory is None else parse_size(memory, what="memory", whole=whole)
     if size is None or size == UNLIMITED:
         raise InvalidValueError(
             "enforce: poll needs a limit to look at", hint="give memory, such as 60M"
