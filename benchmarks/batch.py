@@ -138,7 +138,7 @@ def in_turns(here, rounds, seed):
 
 def measure(options):
     common.join_own_cgroup()
-    report = common.Report("batch: what a job costs, ratio to climits batch", options.output)
+    report = common.Report("batch: what a job costs, ratio to climits batch", options)
     folder = common.scratch()
     os.environ["CLIMITS_STATE_DIR"] = f"{folder}/state"
     # A job costs the same among fewer: what nothing is promised of need not take minutes.
@@ -155,14 +155,18 @@ def measure(options):
             reasons.append(f"{many.name}: {many.reason}")
             continue
         ratio = costs[many.name] / costs[_REFERENCE]
-        holds = "" if many.at_least is None else "yes" if ratio >= many.at_least else "NO"
+        holds = ""
+        if many.at_least is not None:
+            what = f"{many.name}, a job over {_REFERENCE}"
+            holds = report.target(what, ratio, "x", at_least=many.at_least)
         spread = [common.number(t / many.jobs * 1e3) for t in sorted(times[many.name])]
+        report.samples(many.name, [t / many.jobs * 1e3 for t in times[many.name]], "ms a job")
         lines.append([
             many.name, many.jobs, common.number(costs[many.name] * 1e3),
             f"{spread[0]}-{spread[-1]}", f"{ratio:.2f}x", target, holds,
         ])  # fmt: skip
     headings = ["what", "jobs", "a job (ms)", "least-most", "ratio", "target", "holds"]
-    report.add(common.table(headings, lines, reasons))
+    report.add(common.Table(headings, lines, reasons))
     report.end()
 
 

@@ -54,8 +54,7 @@ def rows(bundle):
         row("bwrap: no limit", lambda: peers.bwrap(_TRUE)),
         row(_REFERENCE, lambda: peers.climits(_TRUE)),
         row(
-            "python -c pass", python_pass, at_least=1 / 1.5, only_isolated=True,
-            target="climits <= 1.5x of it, isolated",
+            "python -c pass", python_pass, under=1.5, only_isolated=True
         ),
         row("cgcreate; cgset; cgexec; cgget; cgdelete", chain, at_least=1.3),
         row("the same in one sh -c", lambda: peers.in_one_shell(chain()), at_least=1.3),
@@ -79,18 +78,20 @@ def check_byte_code():
         "sys.exit(not os.path.exists(u.cache_from_source(climits.__file__)))"
     )
     done = subprocess.run([sys.executable, "-c", code], env=common.environment(), check=False)
-    return "" if done.returncode == 0 else "\n\nclimits has no byte code here: its times are wrong."
+    return "" if done.returncode == 0 else "climits has no byte code here: its times are wrong."
 
 
 def measure(options):
     common.join_own_cgroup()
-    report = common.Report("command: whole commands, ratio to climits run", options.output)
+    report = common.Report("command: whole commands, ratio to climits run", options)
     every = rows(common.scratch())
     failed = next((row for row in every if row.name == _REFERENCE and row.run is None), None)
     if failed:
         sys.exit(f"command: climits does not run: {failed.reason}")
-    compared = common.compare(every, _REFERENCE, options, scale=1e3, unit="ms")
-    report.add(common.table(*compared) + check_byte_code())
+    compared = common.compare(report, every, _REFERENCE, options, scale=1e3, unit="ms")
+    report.add(common.Table(*compared))
+    if wrong := check_byte_code():
+        report.add(wrong)
     report.end()
 
 

@@ -10,13 +10,16 @@ import argparse
 import ctypes
 import glob
 import os
-import platform
 import random
 import shutil
 import signal
 import sys
 import tempfile
 import time
+
+from reporting import Report, Table, median, number, quantile, spread
+
+__all__ = ["Report", "Table", "median", "number", "quantile", "spread"]  # for every script
 
 IDLE = 0.040  # seconds before an isolated launch
 SEED = 20240229
@@ -58,19 +61,6 @@ def sample(subjects, rounds, idle=0.0, seed=SEED):
     return times
 
 
-def quantile(values, q):
-    """The value below which a share q of the others lies, interpolated."""
-    ordered = sorted(values)
-    at = q * (len(ordered) - 1)
-    low = int(at)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
-
-
-def median(values):
-    return quantile(values, 0.5)
-
-
 class Row:
     """One subject of a comparison.
 
@@ -78,34 +68,49 @@ class Row:
         name: what the table calls it.
         run: does the thing once, or None when it cannot run here.
         at_most, at_least: the target for the ratio to the reference, or None.
-        target: the same for people.
+        under: the target is for the reference over this one: at most so much.
         only_isolated: the target is meant for the isolated launch.
         reason: why it cannot run here.
     """
 
     def __init__(
-        self, name, run, *, at_most=None, at_least=None, only_isolated=False, target="", reason=None
-    ):
+        self, name, run, *, at_most=None, at_least=None, under=None, only_isolated=False,
+        reason=None
+    ):  # fmt: skip
         self.name, self.run, self.reason = name, run, reason
-        self.at_most, self.at_least, self.only_isolated = at_most, at_least, only_isolated
-        if not target and at_most is not None:
-            target = f"<= {at_most:g}x"
-        elif not target and at_least is not None:
-            target = f">= {at_least:g}x"
-        self.target = target
+        self.at_most, self.at_least, self.under = at_most, at_least, under
+        self.only_isolated = only_isolated
 
-    def holds(self, ratio):
+    @property
+    def target(self):
+        """For people; may be empty."""
         if self.at_most is not None:
-            return "yes" if ratio <= self.at_most else "NO"
+            return f"<= {self.at_most:g}x"
         if self.at_least is not None:
-            return "yes" if ratio >= self.at_least else "NO"
+            return f">= {self.at_least:g}x"
+        if self.under is None:
+            return ""
+        isolated = ", isolated" if self.only_isolated else ""
+        return f"climits <= {self.under:g}x of it{isolated}"
+
+    def holds(self, report, reference, way, ratio):
+        """The cell of the table; tells the report."""
+        what = f"{self.name}, over {reference}, {way}"
+        if self.at_most is not None:
+            return report.target(what, ratio, "x", at_most=self.at_most)
+        if self.at_least is not None:
+            return report.target(what, ratio, "x", at_least=self.at_least)
+        if self.under is not None and (way == "isolated" or not self.only_isolated):
+            what = f"{reference}, over {self.name}, {way}"
+            return report.target(what, 1 / ratio, "x", at_most=self.under)
         return ""
 
 
-def compare(rows, reference, options, *, scale, unit, shown=None):
-    """Measure rows against one of them, in both ways.
+def compare(report, rows, reference, options, *, scale, unit, shown=None):
+    """Measure rows against one of them, in both ways, and keep the samples.
 
     Args:
+        report: Report, which is told of samples and targets.
         rows: list[Row].
         reference: name of the row that the others are divided by.
         options: what `arguments` read.
@@ -114,15 +119,17 @@ def compare(rows, reference, options, *, scale, unit, shown=None):
         shown: names of the rows to return; None: all.
 
     Returns:
-        (headings, lines of cells, reasons of what was not run) for `table`.
+        (headings, lines of cells, reasons of what was not run) for `Table`.
     """
     headings = [
         "what", f"back to back ({unit})", "p10-p90", "ratio", f"isolated ({unit})", "p10-p90",
         "ratio", "target", "holds",
     ]  # fmt: skip
     subjects = {row.name: row.run for row in rows if row.run is not None}
-    tight = sample(subjects, options.rounds, seed=options.seed)
-    apart = sample(subjects, options.isolated, options.idle / 1000, seed=options.seed)
+    ways = {
+        "back to back": sample(subjects, options.rounds, seed=options.seed),
+        "isolated": sample(subjects, options.isolated, options.idle / 1000, seed=options.seed),
+    }
     lines, reasons = [], []
     for row in rows:
         if shown is not None and row.name not in shown:
@@ -131,80 +138,18 @@ def compare(rows, reference, options, *, scale, unit, shown=None):
             lines.append([row.name, "not run", *[""] * 5, row.target, ""])
             reasons.append(f"{row.name}: {row.reason}")
             continue
-        cells, verdicts = [row.name], []
-        for times in (tight, apart):
-            middle = median(times[row.name])
-            ratio = middle / median(times[reference])
-            cells += [
-                number(middle * scale),
-                f"{number(quantile(times[row.name], 0.1) * scale)}-"
-                f"{number(quantile(times[row.name], 0.9) * scale)}",
-                "1" if row.name == reference else f"{ratio:.2f}x",
-            ]
-            if not row.only_isolated or times is apart:
-                verdicts.append(row.holds(ratio))
-        mark = verdicts[0] if len(set(verdicts)) == 1 else " / ".join(verdicts)
-        lines.append([*cells, row.target, mark])
+        cells, marks = [row.name], []
+        for way, times in ways.items():
+            taken = times[row.name]
+            ratio = median(taken) / median(times[reference])
+            same = row.name == reference
+            report.samples(row.name, [seconds * scale for seconds in taken], unit, way)
+            cells += [number(median(taken) * scale), spread(taken, scale)]
+            cells.append("1" if same else f"{ratio:.2f}x")
+            marks.append(row.holds(report, reference, way, ratio))
+        told = list(dict.fromkeys(filter(None, marks)))
+        lines.append([*cells, row.target, " / ".join(told)])
     return headings, lines, reasons
-
-
-# ---- reporting ---------------------------------------------------------------------------------
-
-
-def number(value):
-    """Three significant digits and no exponent."""
-    if value >= 100:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def table(headings, lines, reasons=()):
-    """A Markdown table whose source is readable too, and below it why something was not run."""
-    widths = [max(len(str(line[i])) for line in [headings, *lines]) for i in range(len(headings))]
-
-    def render(cells):
-        return "| " + " | ".join(str(c).ljust(w) for c, w in zip(cells, widths, strict=True)) + " |"
-
-    rule = "|" + "|".join("-" * (w + 2) for w in widths) + "|"
-    text = "\n".join([render(headings), rule, *map(render, lines)])
-    return text + "".join(f"\n\nnot run: {reason}" for reason in reasons)
-
-
-class Report:
-    """Prints at once, and appends all of it to a file at the end."""
-
-    def __init__(self, title, file):
-        self.file, self.parts = file, []
-        self.add(f"## {title}\n\n{header()}\nload average before: {load()}")
-
-    def add(self, text):
-        self.parts.append(text)
-        print(f"{text}\n", flush=True)
-
-    def end(self):
-        self.add(f"load average after: {load()}")
-        if self.file:
-            with open(self.file, "a", encoding="utf-8") as file:
-                file.write("\n\n".join(self.parts) + "\n\n")
-
-
-def header():
-    """When and on what this was measured."""
-    model = "unknown CPU"
-    with open("/proc/cpuinfo", encoding="utf-8") as file:
-        for line in file:
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    return (
-        f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC, Linux {platform.release()}, "
-        f"cgroup {mode()}, {len(os.sched_getaffinity(0))} x {model}, "
-        f"Python {platform.python_version()}"
-    )
-
-
-def load():
-    return " ".join(f"{value:.2f}" for value in os.getloadavg())
 
 
 # ---- cgroups -----------------------------------------------------------------------------------
@@ -349,7 +294,11 @@ def arguments(description, *, rounds, isolated, quick=(10, 3)):
     """A parser with the options that all benchmarks have."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="a smoke run: figures mean nothing")
-    parser.add_argument("-o", "--output", metavar="FILE", help="append the report to FILE too")
+    parser.add_argument("--json", metavar="FILE", help="write the result to FILE; -: a line of it")
+    parser.add_argument(
+        "--share", type=float, default=1.0, metavar="S",
+        help="of the rounds, for whom all of them take too long (%(default)g)",
+    )  # fmt: skip
     if rounds:
         parser.add_argument("--rounds", type=int, metavar="N", help=f"back to back ({rounds})")
         parser.add_argument("--isolated", type=int, metavar="N", help=f"isolated ({isolated})")
@@ -362,6 +311,11 @@ def arguments(description, *, rounds, isolated, quick=(10, 3)):
     return parser
 
 
+def share(count, options, least=3):
+    """That share of a count which is asked for, and no less than a median needs."""
+    return count if options.quick else min(count, max(least, round(count * options.share)))
+
+
 def main(parser, measure, *, needs_root=True):
     """Run a benchmark, and clean up behind it whatever happens.
 
@@ -372,8 +326,8 @@ def main(parser, measure, *, needs_root=True):
     full, quick = options.counts
     if full[0]:
         counts = quick if options.quick else full
-        options.rounds = options.rounds or counts[0]
-        options.isolated = options.isolated or counts[1]
+        options.rounds = options.rounds or share(counts[0], options)
+        options.isolated = options.isolated or share(counts[1], options)
     if needs_root and os.geteuid() != 0:
         sys.exit(f"{parser.prog}: needs root, to make cgroups")
     if memory_hierarchy() is None:

@@ -43,21 +43,24 @@ def bundle(scratch, name):
 
 def measure(options):
     common.join_own_cgroup()
-    report = common.Report("container: in namespaces of its own", options.output)
+    report = common.Report("container: in namespaces of its own", options)
     scratch = common.scratch()
     root = peers.busybox_root(scratch)
     every = [
         row("bwrap --unshare-all, no limit", lambda: peers.bwrap_all(root, _TRUE)),
-        common.Row(_LIBRARY, library(root), at_most=2, target="<= 2x bwrap --unshare-all"),
+        common.Row(_LIBRARY, library(root), at_most=2),
     ]
     reference = every[0].name if every[0].run else _LIBRARY
-    report.add(common.table(*common.compare(every, reference, options, scale=1e3, unit="ms")))
+    timed = {"scale": 1e3, "unit": "ms"}
+    report.heading("by the library")
+    report.add(common.Table(*common.compare(report, every, reference, options, **timed)))
     every = [
         row(_COMMAND, lambda: command(root)),
-        row("runc run", lambda: bundle(scratch, "runc"), at_least=1, target="climits faster"),
-        row("crun run", lambda: bundle(scratch, "crun"), at_least=1, target="climits faster"),
+        row("runc run", lambda: bundle(scratch, "runc"), at_least=1),
+        row("crun run", lambda: bundle(scratch, "crun"), at_least=1),
     ]
-    report.add(common.table(*common.compare(every, _COMMAND, options, scale=1e3, unit="ms")))
+    report.heading("as a command")
+    report.add(common.Table(*common.compare(report, every, _COMMAND, options, **timed)))
     report.end()
 
 

@@ -16,6 +16,8 @@ from command import runner
 
 _ROWS = 1000
 _JOBS = 500
+TARGET = 1.05
+_RECORDED = "the same, recorded"
 
 #: What was not chosen, as the end of a run would do it.
 _DIRECT = """
@@ -27,8 +29,8 @@ with History() as history:
 """
 
 
-def whole_runs(options):
-    """The table of whole commands.
+def whole_runs(report, options):
+    """Whole commands.
 
     5 % is less than the machine's own ups and downs, so the ratio is the median of the rounds'
     ratios, in which both commands met the same machine.
@@ -38,23 +40,34 @@ def whole_runs(options):
     plain = [*recorded[:at], "--no-history", *recorded[at:]]
     subjects = {
         "climits run --no-history": runner([plain]),
-        "the same, recorded": runner([recorded]),
+        _RECORDED: runner([recorded]),
         "the same, and SQLite by a Python of its own": runner(
             [plain, [sys.executable, "-c", _DIRECT]]
         ),
     }
-    lines = [[name] for name in subjects]
-    for rounds, idle in ((options.rounds, 0.0), (options.isolated, options.idle / 1000)):
+    lines, held = [[name] for name in subjects], []
+    ways = {
+        "back to back": (options.rounds, 0.0), "isolated": (options.isolated, options.idle / 1000)
+    }  # fmt: skip
+    for way, (rounds, idle) in ways.items():
         times = common.sample(subjects, rounds, idle, seed=options.seed)
         base = next(iter(times.values()))
-        for line, (_, taken) in zip(lines, times.items(), strict=True):
+        for line, (name, taken) in zip(lines, times.items(), strict=True):
             ratio = common.median([a / b for a, b in zip(taken, base, strict=True)])
             line += [common.number(common.median(taken) * 1e3), f"{ratio:.3f}x"]
-    headings = ["what", "back to back (ms)", "of rounds", "isolated (ms)", "of rounds"]
-    return common.table(headings, lines) + "\n\nTarget for recorded: at most 1.05x."
+            report.samples(name, [seconds * 1e3 for seconds in taken], "ms", way)
+            if name == _RECORDED:
+                held.append(report.target(f"a recorded run, over --no-history, {way}", ratio, "x",
+                                          at_most=TARGET))  # fmt: skip
+    for line in lines:
+        recorded = line[0] == _RECORDED
+        line += [f"<= {TARGET}x", " / ".join(dict.fromkeys(held))] if recorded else ["", ""]
+    headings = ["what", "back to back (ms)", "of rounds", "isolated (ms)", "of rounds", "target",
+                "holds"]  # fmt: skip
+    report.add(common.Table(headings, lines))
 
 
-def batches(options, folder):
+def batches(report, options, folder):
     """A batch with and without it, the results written both times; ratios as above."""
     jobs = f"{folder}/jobs"
     with open(jobs, "w") as file:
@@ -75,9 +88,13 @@ def batches(options, folder):
     for name, taken in times.items():
         ratio = common.median([a / b for a, b in zip(taken, base, strict=True)])
         each = common.median(taken) / _JOBS * 1e3
-        lines.append([f"{name}, {_JOBS} jobs", common.number(each), f"{ratio:.3f}x"])
-    text = common.table(["what", "a job (ms)", "of rounds"], lines)
-    return text + "\n\nTarget for recorded: at most 1.05x."
+        cells = [f"{name}, {_JOBS} jobs", common.number(each), f"{ratio:.3f}x", "", ""]
+        if name == "recorded":
+            cells[3] = f"<= {TARGET}x"
+            cells[4] = report.target("a recorded batch, over --no-history", ratio, "x",
+                                     at_most=TARGET)  # fmt: skip
+        lines.append(cells)
+    report.add(common.Table(["what", "a job (ms)", "of rounds", "target", "holds"], lines))
 
 
 def timed(do, count=1):
@@ -135,11 +152,14 @@ def measure(options):
     common.join_own_cgroup()
     folder = common.scratch()
     os.environ["CLIMITS_STATE_DIR"] = f"{folder}/state"
-    report = common.Report("history: what recording a run costs", options.output)
+    report = common.Report("history: what recording a run costs", options)
     peers.try_out([peers.climits("/bin/true")])
-    report.add(whole_runs(options))
-    report.add(batches(options, folder))
-    report.add(common.table(["step", "us", "for each"], steps()))
+    report.heading("whole commands")
+    whole_runs(report, options)
+    report.heading("a batch")
+    batches(report, options, folder)
+    report.heading("the steps")
+    report.add(common.Table(["step", "us", "for each"], steps()))
     report.end()
 
 

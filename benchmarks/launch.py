@@ -161,7 +161,7 @@ def available():
 # ---- measuring ---------------------------------------------------------------------------------
 
 
-def compare(options, hand, *, with_preexec):
+def compare(report, options, hand, *, with_preexec):
     rows = [
         common.Row(_REFERENCE, bare),
         common.Row("climits.run: the whole cycle", climits_run, at_most=TARGET),
@@ -174,30 +174,31 @@ def compare(options, hand, *, with_preexec):
     else:
         rows.append(common.Row(shell, None, reason="cgroup v1 only"))
     unit = {"scale": 1e6, "unit": "us"}
-    headings, lines, reasons = common.compare(rows, _REFERENCE, options, **unit)
+    headings, lines, reasons = common.compare(report, rows, _REFERENCE, options, **unit)
     if with_preexec:
         # Apart from the others, which would pay for it: after a fork each page of the parent is
         # copied when it is next written to, and the kernel's lock stays slow for a while.
         name = "by hand: preexec_fn writes to cgroup.procs"
         pair = [common.Row(_REFERENCE, bare), common.Row(name, hand.preexec)]
-        lines += common.compare(pair, _REFERENCE, options, shown=(name,), **unit)[1]
-    return common.table(headings, lines, reasons)
+        lines += common.compare(report, pair, _REFERENCE, options, shown=(name,), **unit)[1]
+    report.add(common.Table(headings, lines, reasons))
 
 
 def measure(options):
-    report = common.Report("launch: a cycle of the library over a bare posix_spawn", options.output)
+    report = common.Report("launch: a cycle of the library over a bare posix_spawn", options)
     hand = ByHand()
-    report.add(f"### from a small parent\n\n{compare(options, hand, with_preexec=True)}")
+    report.heading("from a small parent")
+    compare(report, options, hand, with_preexec=True)
     for gib in (1, 4):
-        title = f"### from a parent that has touched {gib} GiB"
+        report.heading(f"from a parent that has touched {gib} GiB")
         if available() < (gib + 1) * _GIB:
-            report.add(f"{title}\n\nnot run: only {available() / _GIB:.1f} GiB are available")
+            report.add(f"not run: only {available() / _GIB:.1f} GiB are available")
             continue
         with Holding(gib * _GIB):
-            report.add(f"{title}\n\n{compare(options, hand, with_preexec=gib == 1)}")
+            compare(report, options, hand, with_preexec=gib == 1)
+    report.heading("from a parent with 8 threads: 6 wait for a lock, 1 wakes every 10 ms")
     with Threads():
-        title = "### from a parent with 8 threads: 6 wait for a lock, 1 wakes every 10 ms"
-        report.add(f"{title}\n\n{compare(options, hand, with_preexec=False)}")
+        compare(report, options, hand, with_preexec=False)
     report.end()
 
 

@@ -90,7 +90,7 @@ def systemd_run():
 
 def measure(options):
     common.join_own_cgroup()
-    report = common.Report("memory: what waiting costs", options.output)
+    report = common.Report("memory: what waiting costs", options)
     bundle = common.scratch()
     subjects = [
         (_REFERENCE, lambda: peers.climits(*_SLEEP)),
@@ -101,13 +101,13 @@ def measure(options):
         ("systemd-run --scope", systemd_run),
     ]
     reasons = []
-    lines = [line(name, make, options, reasons) for name, make in subjects]
+    lines = [line(report, name, make, options, reasons) for name, make in subjects]
     headings = ["what", "RSS (MiB)", "PSS (MiB)", "processes", "target", "holds"]
-    report.add(common.table(headings, lines, reasons))
+    report.add(common.Table(headings, lines, reasons))
     report.end()
 
 
-def line(name, make, options, reasons):
+def line(report, name, make, options, reasons):
     """One line of the table: medians of some trials."""
     try:
         argv = make()
@@ -122,7 +122,8 @@ def line(name, make, options, reasons):
     cells = [name, common.number(rss), common.number(pss), f"{processes:g}"]
     if name != _REFERENCE:
         return [*cells, "", ""]
-    return [*cells, f"RSS <= {TARGET:g}", "yes" if rss <= TARGET else "NO"]
+    holds = report.target("RSS of a waiting climits run", rss, "MiB", at_most=TARGET)
+    return [*cells, f"RSS <= {TARGET:g}", holds]
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def fetched(url):
 
 
 def measure(options):
-    report = common.Report("metrics: a scrape, ratio to sampling", options.output)
+    report = common.Report("metrics: a scrape, ratio to sampling", options)
     path = f"/{common.own_name()}"
     make_cgroups(path, options.cgroups)
     sampler = Sampler()
@@ -70,7 +70,9 @@ def measure(options):
         spread = "-".join(common.number(common.quantile(taken, q) * 1e3) for q in (0.1, 0.9))
         target = name == "a scrape over HTTP"
         ratio = middle / reference
-        holds = ("yes" if ratio <= options.at_most else "NO") if target else ""
+        holds = ""
+        if target:
+            holds = report.target(f"{name}, over sampling", ratio, "x", at_most=options.at_most)
         lines.append([
             name, common.number(middle * 1e3), spread, f"{ratio:.2f}x",
             f"<= {options.at_most:g}x" if target else "", holds,
@@ -87,8 +89,9 @@ def measure(options):
         f"{len(text) >> 10} KiB of text; CPU time of a scrape {cpu * 1e3:.0f} ms, so "
         f"{cpu / 15 * 100:.2f} % of a core at one in 15 s; highest RSS "
         f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB; "
-        f"took {time.monotonic() - start:.1f} s\n\n{common.table(headings, lines)}"
+        f"took {time.monotonic() - start:.1f} s"
     )
+    report.add(common.Table(headings, lines))
     server.close()
     collector.close()
     sampler.close()

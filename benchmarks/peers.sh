@@ -33,7 +33,7 @@ if [ ! -x $venv/bin/python ]; then
     "$python" -m venv $venv >/dev/null 2>&1 || say "the virtual environment could not be made"
 fi
 # Each by itself: one that cannot be had takes none of the others away.
-for pair in benchexec:runexec supervisor:supervisord circus:circusd; do
+for pair in benchexec:runexec supervisor:supervisord superlance:memmon circus:circusd; do
     package=${pair%:*}
     [ -x $venv/bin/"${pair#*:}" ] || $venv/bin/pip install -q "$package" >/dev/null 2>&1 ||
         say "$package could not be installed"

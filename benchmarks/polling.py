@@ -62,7 +62,7 @@ def growing(program, rounds):
             f"{common.quantile(overshoots, 0.9):.2f}", f"{max(overshoots):.2f}",
             f"{common.median(intervals):.1f}",
         ])  # fmt: skip
-    return common.table(
+    return common.Table(
         ["growth", "overshoot, median (MiB)", "90 %", "highest", "between two looks, mean (ms)"],
         lines,
     )
@@ -87,7 +87,7 @@ def resting(hog, rounds):
             shares.append(100 * polling.cpu_time / result.duration)
             looks.append(polling.samples / result.duration)
         lines.append([name, f"{common.median(shares):.1f}", f"{common.median(looks):.0f}"])
-    return common.table(["at rest", "CPU time of one CPU (%)", "looks a second"], lines)
+    return common.Table(["at rest", "CPU time of one CPU (%)", "looks a second"], lines)
 
 
 def starting(rounds):
@@ -96,7 +96,7 @@ def starting(rounds):
     at = kernel.index("--")
     polled = [*kernel[:at], "--enforce", "poll", *kernel[at:]]
     times = common.sample({"kernel": runner([kernel]), "poll": runner([polled])}, rounds)
-    return common.table(
+    return common.Table(
         ["climits run -- /bin/true", "median (ms)"],
         [
             [f"--enforce {name}", f"{common.median(taken) * 1000:.1f}"]
@@ -109,13 +109,16 @@ def measure(options):
     common.join_own_cgroup()
     folder = common.scratch()
     os.environ["CLIMITS_STATE_DIR"] = f"{folder}/state"
-    report = common.Report("polling: a limit that no kernel keeps", options.output)
+    report = common.Report("polling: a limit that no kernel keeps", options)
     peers.try_out([peers.climits("/bin/true")])
     program, hog = f"{folder}/grow", f"{folder}/hog"
     subprocess.run(["gcc", "-O1", "-xc", "-o", program, "-"], input=_GROW.encode(), check=True)
     subprocess.run(["gcc", "-O1", "-o", hog, _HOG], check=True)
+    report.heading("how far beyond the limit")
     report.add(growing(program, options.rounds))
+    report.heading("what looking costs")
     report.add(resting(hog, options.rounds))
+    report.heading("what it adds to a start")
     report.add(starting(options.isolated))
     report.end()
 

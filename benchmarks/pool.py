@@ -199,8 +199,8 @@ def works(quick):
     ]  # fmt: skip
 
 
-def compare(work, pools, options):
-    """Lines of the table of one work."""
+def compare(report, work, pools, options):
+    """Headings and lines of the table of one work."""
     order, names = random.Random(options.seed), list(pools)
     took = {name: [] for name in names}
     for n in range(-1, options.rounds):
@@ -218,13 +218,15 @@ def compare(work, pools, options):
         rates = [work.count / seconds for seconds in took[name]]
         ratios = [b / a for a, b in zip(took[_OURS], took[name], strict=True)]
         ratio = common.median(ratios)
-        least = work.targets.get(name)
+        least, holds = work.targets.get(name), ""
+        if least is not None:
+            holds = report.target(f"climits over {name}", ratio, "x", at_least=least)
+        report.samples(name, rates, work.unit)
         lines.append([
             name, f"{common.median(rates):.0f}", f"{min(rates):.0f}-{max(rates):.0f}",
             "1" if name == _OURS else f"{ratio:.2f}x",
             "" if name == _OURS else f"{min(ratios):.2f}-{max(ratios):.2f}",
-            "" if least is None else f">= {least}x",
-            "" if least is None else "yes" if ratio >= least else "NO",
+            "" if least is None else f">= {least}x", holds,
         ])  # fmt: skip
     headings = ["who", work.unit, "least-most", "climits is", "least-most", "target", "holds"]
     return headings, lines
@@ -263,8 +265,8 @@ class Replaced:
         self._pool.close()
 
 
-def replacement(options, reasons):
-    """Lines of the table."""
+def replacement(report, options, reasons):
+    """Headings, lines and reasons of the table."""
 
     def joining(name):
         file = supervisors.cgroup_by_hand(supervisors.file_name(name))
@@ -283,7 +285,7 @@ def replacement(options, reasons):
             except ImportError as e:
                 reasons.append(f"{name}: {e} (benchmarks/peers.sh)")
         names, order = list(subjects), random.Random(options.seed)
-        for _ in range(options.kills):
+        for _ in range(common.share(options.kills, options)):
             order.shuffle(names)
             for name in names:
                 time.sleep(_APART)
@@ -299,14 +301,13 @@ def replacement(options, reasons):
             reasons.append(f"{name}: no kill was found in the kernel log")
             continue
         middle = common.median(times)
-        ours = name == _OURS
-        low, high = common.quantile(times, 0.1), common.quantile(times, 0.9)
-        lines.append([
-            name, len(times), subject.lost, common.number(middle),
-            f"{common.number(low)}-{common.number(high)}",
-            f"<= {_MOST_REPLACE:g} ms" if ours else "",
-            ("yes" if middle <= _MOST_REPLACE else "NO") if ours else "",
-        ])  # fmt: skip
+        report.samples(name, times, "ms")
+        cells = [name, len(times), subject.lost, common.number(middle), common.spread(times)]
+        goal = ["", ""]
+        if name == _OURS:
+            goal = [f"<= {_MOST_REPLACE:g} ms",
+                    report.target(name, middle, "ms", at_most=_MOST_REPLACE)]  # fmt: skip
+        lines.append([*cells, *goal])
     headings = ["who", "OOM kills", "lost", "from the kill (ms)", "p10-p90", "target", "holds"]
     return headings, lines, reasons
 
@@ -343,20 +344,20 @@ def measure(options):
     find_peers()
     common.join_own_cgroup()
     common.scratch()
-    report = common.Report(f"pool: tasks in {options.workers} workers", options.output)
+    report = common.Report(f"pool: tasks in {options.workers} workers", options)
     reasons = []
     pools = open_pools(options.workers, reasons)
     try:
-        report.add("### an idle worker")
-        report.add(common.table(*sizes(pools, options.workers), reasons))
+        report.heading("an idle worker")
+        report.add(common.Table(*sizes(pools, options.workers), reasons))
         for work in works(options.quick):
-            report.add(f"### {work.name}")
-            report.add(common.table(*compare(work, pools, options)))
+            report.heading(work.name)
+            report.add(common.Table(*compare(report, work, pools, options)))
     finally:
         for pool in pools.values():
             pool.close()
-    report.add("### from the kernel's OOM kill of a worker to its replacement at work")
-    report.add(common.table(*replacement(options, [])))
+    report.heading("from the kernel's OOM kill of a worker to its replacement at work")
+    report.add(common.Table(*replacement(report, options, [])))
     report.end()
 
 

@@ -29,12 +29,13 @@ _OURS = "climits.ProcessPoolExecutor"
 class Dask(Pool):
     """dask.distributed on this machine."""
 
-    def __init__(self, workers):
+    def __init__(self, workers, memory_limit=0):
         from distributed import Client, LocalCluster
 
         self._cluster = LocalCluster(
-            n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None
-        )
+            n_workers=workers, threads_per_worker=1, memory_limit=memory_limit,
+            dashboard_address=None,
+        )  # fmt: skip
         super().__init__(lambda: Client(self._cluster))
 
     def submit(self, function, *args):
@@ -52,6 +53,7 @@ PROGRAMS = {
     "pebble": (MAKE["pebble"], "150M"),
     "loky": (MAKE["loky"], "150M"),
     "dask LocalCluster": (Dask, "600M"),
+    "the same, memory_limit": (lambda n: Dask(n, "150MB"), "600M"),
     _OURS: (lambda n: Pool(lambda: climits.ProcessPoolExecutor(n, "64M")), "150M"),
 }
 
@@ -152,7 +154,7 @@ def counted(texts):
 
 def measure(options):
     common.scratch()
-    report = common.Report("pool outcomes: one task of eleven is OOM-killed", options.output)
+    report = common.Report("pool outcomes: one task of eleven is OOM-killed", options)
     lines, reasons = [], []
     for name, (_, limit) in PROGRAMS.items():
         try:
@@ -163,7 +165,7 @@ def measure(options):
         "who", "limit", "OOM kills", "the task itself", "the 10 others", "3 tasks afterwards",
         "seconds", "the program ended",
     ]  # fmt: skip
-    report.add(common.table(headings, lines, reasons))
+    report.add(common.Table(headings, lines, reasons))
     report.end()
 
 

@@ -58,7 +58,7 @@ def bare(descriptors):
 
 
 def measure(options):
-    report = common.Report("sampler: 1,000 cgroups, ratio to their bare reads", options.output)
+    report = common.Report("sampler: 1,000 cgroups, ratio to their bare reads", options)
     make_cgroups(options.cgroups)
     top = f"/{common.own_name()}"
     with Sampler() as sampler:
@@ -83,12 +83,15 @@ def measure(options):
         ratio = common.median([a / b for a, b in zip(took, times[_REFERENCE], strict=True)])
         spread = "-".join(common.number(common.quantile(took, q) * 1e3) for q in (0.1, 0.9))
         target = name == "sample()"
-        holds = ("yes" if ratio <= 1.6 else "NO") if target else ""
+        holds = (
+            report.target("sample(), over bare reads", ratio, "x", at_most=1.6) if target else ""
+        )
+        report.samples(name, [seconds * 1e3 for seconds in took], "ms")
         middle = common.number(common.median(took) * 1e3)
         lines.append([name, middle, spread, f"{ratio:.2f}x", "<= 1.6x" * target, holds])
     headings = ["what", "median (ms)", "p10-p90", "ratio", "target", "holds"]
-    title = f"{options.cgroups} cgroups, {len(descriptors)} descriptors"
-    report.add(f"{title}\n\n{common.table(headings, lines)}")
+    report.add(f"{options.cgroups} cgroups, {len(descriptors)} descriptors")
+    report.add(common.Table(headings, lines))
     report.end()
 
 

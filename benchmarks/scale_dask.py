@@ -246,6 +246,7 @@ def main():
     if options.output:
         with open(options.output, "w", encoding="utf-8") as file:
             json.dump(found, file, indent=1)
+            file.write("\n")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def inside():
 def measure(options):
     if not os.path.isdir("/run/systemd/system"):
         sys.exit("scope.py: systemd is not process 1 here; the head of scope.py tells what to do")
-    report = common.Report("scope: what asking systemd for one adds to a run", options.output)
+    report = common.Report("scope: what asking systemd for one adds to a run", options)
     within = Inside()
     subjects = {
         "true": runner([[_TRUE]]),
@@ -88,11 +88,13 @@ def measure(options):
              "-".join(common.number(s * 1000) for s in spread), "", "", ""]
         )  # fmt: skip
     ratio = added[0] / added[1]
-    lines[0][5:] = [f"{ratio:.2f}x", f"<= {_TARGET:g}x", "yes" if ratio <= _TARGET else "NO"]
+    what = "what a scope adds to climits run, over what systemd-run adds"
+    holds = report.target(what, ratio, "x", at_most=_TARGET)
+    lines[0][5:] = [f"{ratio:.2f}x", f"<= {_TARGET:g}x", holds]
     headings = [
         "what", "with (ms)", "without (ms)", "added (ms)", "p10-p90", "ratio", "target", "holds",
     ]  # fmt: skip
-    report.add(common.table(headings, lines))
+    report.add(common.Table(headings, lines))
     report.end()
 
 

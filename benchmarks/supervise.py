@@ -87,7 +87,7 @@ def descriptors(pid):
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def many(options):
+def many(report, options):
     """Lines of the table of one supervisor with many programs."""
     with Running(supervisors.climits("one", _SLEEP)) as one:
         one.wait_for(1)
@@ -110,21 +110,23 @@ def many(options):
     each = (fds - few_fds) / others
     watched = f"in {options.watch:g} s"
 
-    def line(what, value, target="", holds=None):
-        return [what, value, target, "" if holds is None else "yes" if holds else "NO"]
+    def line(what, value, unit="", most=None):
+        if most is None:
+            return [what, value, "", ""]
+        holds = report.target(what, float(value), unit, at_most=most)
+        return [what, value, f"<= {most:g}" if most else "0", holds]
 
     number = common.number
     return [
-        line(f"wake-ups {watched}", slept, "0", slept == 0),
-        line(f"CPU {watched} (ticks)", ticks, "0", ticks == 0),
+        line(f"wake-ups {watched}", slept, "", 0),
+        line(f"CPU {watched} (ticks)", ticks, "ticks", 0),
         line(f"preempted {watched}", preempted),
-        line(f"RSS of its {processes} processes (MiB)", number(rss), f"<= {MOST_RSS:g}",
-             rss <= MOST_RSS),
+        line(f"RSS of its {processes} processes (MiB)", number(rss), "MiB", MOST_RSS),
         line("of that the supervisor's own", number(supervisor)),
         line("PSS of both (MiB)", number(pss)),
         line("RSS a program adds (KiB)", number((rss - few_rss) * 1024 / others)),
         line("descriptors", fds),
-        line("descriptors a program adds", number(each), f"<= {MOST_FDS:g}", each <= MOST_FDS),
+        line("descriptors a program adds", number(each), "", MOST_FDS),
         line("to start them all (s)", number(took)),
     ]  # fmt: skip
 
@@ -322,7 +324,7 @@ def starter(subject, make):
 _BY_HAND = "by hand: waitpid; posix_spawn"
 
 
-def restarts(options, reasons):
+def restarts(report, options, reasons):
     """Lines of the table of restarts."""
     leaky = build_leaky()
     starts = {name: starter(name, make) for name, make in SUBJECTS.items()}
@@ -348,25 +350,26 @@ def restarts(options, reasons):
     if CLIMITS not in kept or not kept[CLIMITS].times:
         raise peers.NotHere("the kernel log does not tell of the kills of climits' program")
     ours = common.median(kept[CLIMITS].times)
-    return [restart_line(subject, kept.get(subject), ours) for subject in starts]
+    return [restart_line(report, subject, kept.get(subject), ours) for subject in starts]
 
 
-def restart_line(subject, kept, ours):
+def restart_line(report, subject, kept, ours):
     if kept is None or not kept.times:
         return [subject, "not run", *[""] * 8]
     cells = [subject, len(kept.times), kept.lost]
-    for times in (kept.from_end, kept.times):
-        spread = (common.number(common.quantile(times, q) / 1e6) for q in (0.1, 0.9))
-        cells += [common.number(common.median(times) / 1e6), "-".join(spread)]
+    for way, times in (("from the end", kept.from_end), ("from the kill", kept.times)):
+        cells += [common.number(common.median(times) / 1e6), common.spread(times, 1e-6)]
+        report.samples(subject, [ns / 1e6 for ns in times], "ms", way)
     middle = common.median(kept.times)
     if subject == CLIMITS:
-        good = middle / 1e6 <= MOST_RESTART
-        return [*cells, "1", f"<= {MOST_RESTART:g} ms", "yes" if good else "NO"]
+        holds = report.target("restart by climits", middle / 1e6, "ms", at_most=MOST_RESTART)
+        return [*cells, "1", f"<= {MOST_RESTART:g} ms", holds]
     ratio = middle / ours
     cells.append(f"{common.number(ratio)}x")
     if subject in (_BY_HAND, supervisors.WITHOUT_TARGET):
         return [*cells, "", ""]
-    return [*cells, f">= {LEAST_RATIO:g}x", "yes" if ratio >= LEAST_RATIO else "NO"]
+    what = f"restart by {subject}, over climits"
+    return [*cells, f">= {LEAST_RATIO:g}x", report.target(what, ratio, "x", at_least=LEAST_RATIO)]
 
 
 # ---- measuring ---------------------------------------------------------------------------------
@@ -374,27 +377,25 @@ def restart_line(subject, kept, ours):
 
 def measure(options):
     common.scratch()
-    report = common.Report("supervise: programs kept alive", options.output)
-    title = f"### climits supervise -c FILE, {options.programs} programs `sleep`, a limit each"
-    report.add(f"{title}\n\n{common.table(['what', 'measured', 'target', 'holds'], many(options))}")
+    report = common.Report("supervise: programs kept alive", options)
+    report.heading(f"climits supervise -c FILE, {options.programs} programs `sleep`, a limit each")
+    report.add(common.Table(["what", "measured", "target", "holds"], many(report, options)))
+    report.heading("from the kernel's OOM kill to the new program's start")
     reasons = []
-    lines = restarts(options, reasons)
+    lines = restarts(report, options, reasons)
     headings = [
         "who", "OOM kills", "lost", "from the end (ms)", "p10-p90", "from the kill (ms)", "p10-p90",
         "ratio", "target", "holds",
     ]  # fmt: skip
-    report.add(
-        "### from the kernel's OOM kill to the new program's start\n\n"
-        + common.table(headings, lines, reasons)
-    )
+    report.add(common.Table(headings, lines, reasons))
+    report.heading(f"{options.beside} programs `sleep` while nothing happens, all at once")
     reasons = []
     lines = beside(options, reasons)
     watched = f"in {options.beside_watch:g} s"
     headings = [
         "who", f"CPU {watched} (ms)", f"wake-ups {watched}", "RSS (MiB)", "PSS (MiB)", "processes",
     ]  # fmt: skip
-    title = f"### {options.beside} programs `sleep` while nothing happens, all at once"
-    report.add(f"{title}\n\n{common.table(headings, lines, reasons)}")
+    report.add(common.Table(headings, lines, reasons))
     report.end()
 
 
@@ -418,7 +419,9 @@ def main():
         for name, (full, quick, _) in counts.items():
             key = name.replace("-", "_")
             if getattr(options, key) is None:
-                setattr(options, key, quick if options.quick else full)
+                count = quick if options.quick else full
+                # The others are what is measured, and no rounds.
+                setattr(options, key, common.share(count, options) if name == "kills" else count)
         try:
             measure(options)
         except peers.NotHere as e:

@@ -47,11 +47,15 @@ class Running:
         below = common.descendants(self.top.pid)
         return [self.top.pid, *(pid for pid in below if memory.name_of(pid) not in programs)]
 
+    def said(self):
+        """The last line that it wrote to standard error, behind a colon; may be empty."""
+        with open(self._log, encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+        return f": {lines[-1]}" if lines else ""
+
     def check(self):
         if self.top.poll() is not None:
-            with open(self._log, encoding="utf-8", errors="replace") as file:
-                last = (file.read().splitlines() or [""])[-1]
-            raise peers.NotHere(f"it ended with {self.top.returncode}: {last}")
+            raise peers.NotHere(f"it ended with {self.top.returncode}{self.said()}")
 
     def wait_for(self, count):
         """Wait until so many `sleep` programs run; seconds it took."""

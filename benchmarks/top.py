@@ -3,27 +3,26 @@
 The program itself runs in a terminal of its own (a pty that is read to the end of what it draws),
 and what the kernel counts for its process is told: user and system time, all threads.  Some of the
 cgroups change all the time, so that there is something to draw.
-
-Usage: benchmarks/top.py [--count 1000] [--seconds 20] [--size 80x24] [--rounds 3] [--details]
 """
 
-import argparse
 import fcntl
 import os
 import pty
 import select
 import signal
-import statistics
 import struct
 import subprocess
 import sys
 import termios
 import time
 
+import common
+import peers
+
 from climits.cgroup import files
 from climits.cgroup.layout import current
 
-HOME = "climits-top-bench"
+TARGET = 25.0  # % of a core
 TICKS = os.sysconf("SC_CLK_TCK")
 #: Of which one allocates and frees all the time.
 BUSY = 4
@@ -38,22 +37,26 @@ while True:
 
 
 def make(count):
-    """The cgroups, in every hierarchy that the sampler reads; the paths made, parents first."""
+    """Make the cgroups in every hierarchy that the sampler reads; those of memory."""
     layout = current()
-    found = [layout.find(name) for name in ("memory", "cpuacct", "pids")]
-    made = []
-    for hierarchy in dict.fromkeys(h for h in (*found, layout.unified) if h):
-        home = hierarchy.directory_path(f"/{HOME}")
-        paths = [home, *(f"{home}/slice{i}" for i in range(count // 50))]
-        paths += [f"{home}/slice{i % (count // 50)}/job{i}" for i in range(count)]
+    memory = layout.find("memory")
+    found = [memory, layout.find("cpuacct"), layout.find("pids"), layout.unified]
+    slices, jobs = max(count // 50, 1), []
+    for hierarchy in dict.fromkeys(h for h in found if h):
+        home = hierarchy.directory_path(f"/{common.own_name()}")
+        parents = [home, *(f"{home}/slice{n}" for n in range(slices))]
         if hierarchy.delegates:
             hand_down(hierarchy.mount_point)
-        for path in paths:
+        for path in parents:
             files.make(path)
-            made.append(path)
-            if hierarchy.delegates and "/job" not in path:
+            if hierarchy.delegates:
                 hand_down(path)
-    return made
+        made = [f"{home}/slice{n % slices}/job{n}" for n in range(count)]
+        for path in made:
+            files.make(path)
+        if hierarchy is memory:
+            jobs = made
+    return jobs
 
 
 def hand_down(path):
@@ -65,28 +68,17 @@ def hand_down(path):
             directory.write("cgroup.subtree_control", f"+{name}")
 
 
-def remove(made):
-    for path in reversed(made):
-        deadline = time.monotonic() + 10
-        while not files.remove(path) and time.monotonic() < deadline:
-            time.sleep(0.05)
-
-
-def eaters(made):
-    """Programs that allocate and free, each in a cgroup of its own."""
-    memory = current().find("memory").directory_path(f"/{HOME}")
-    homes = [path for path in made if path.startswith(memory) and "/job" in path][:BUSY]
-    out = []
+def start_eaters(homes):
+    """Programs that allocate and free, each in a cgroup of its own; their Popen objects."""
+    eaters = []
     for home in homes:
-        process = subprocess.Popen([sys.executable, "-c", EATER])
-        files.Directory(home).write("cgroup.procs", str(process.pid))
-        out.append(process)
-    return out
+        eaters.append(subprocess.Popen([sys.executable, "-c", EATER]))
+        files.Directory(home).write("cgroup.procs", str(eaters[-1].pid))
+    return eaters
 
 
 def cpu_seconds(pid):
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
+    fields = common.read_file(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
@@ -102,13 +94,13 @@ def drain(fd, seconds):
     return total
 
 
-def measure(climits, words, size, seconds, keys):
-    """(CPU per second of wall time, bytes drawn a second, RSS in KiB) of one run."""
+def watched(size, seconds, keys):
+    """(% of a core, bytes drawn a second, RSS in MiB) of one run."""
     columns, rows = size
     pid, fd = pty.fork()
     if pid == 0:
-        os.environ["TERM"] = "xterm-256color"
-        os.execvp(climits, [climits, "top", *words])
+        environment = {**common.environment(), "TERM": "xterm-256color"}
+        os.execve(peers.CLIMITS, [peers.CLIMITS, "top"], environment)
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     try:
         drain(fd, 5)  # start, and open everything
@@ -117,11 +109,11 @@ def measure(climits, words, size, seconds, keys):
         before, start = cpu_seconds(pid), time.monotonic()
         drawn = drain(fd, seconds)
         used, elapsed = cpu_seconds(pid) - before, time.monotonic() - start
-        with open(f"/proc/{pid}/status") as file:
-            rss = next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
+        status = common.read_file(f"/proc/{pid}/status")
+        rss = next(int(x.split()[1]) for x in status.splitlines() if x.startswith(b"VmRSS"))
         os.write(fd, b"q")
         drain(fd, 1)
-        return used / elapsed, drawn / elapsed, rss
+        return 100 * used / elapsed, drawn / elapsed, rss / 1024
     finally:
         try:
             os.kill(pid, signal.SIGKILL)
@@ -131,35 +123,48 @@ def measure(climits, words, size, seconds, keys):
         os.close(fd)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--count", type=int, default=1000)
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--size", default="80x24")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--details", action="store_true", help="of the first cgroup, open too")
-    parser.add_argument("words", nargs="*", help="options of climits top")
-    options = parser.parse_args()
+def measure(options):
+    common.scratch()
+    report = common.Report(f"top: CPU time with {options.cgroups:,} cgroups", options)
     size = tuple(map(int, options.size.split("x")))
-    climits = os.path.join(os.path.dirname(sys.executable), "climits")
-    keys = "\r" if options.details else ""
-    made, programs = [], []
+    eaters = start_eaters(make(options.cgroups)[:BUSY])
     try:
-        made = make(options.count)
-        programs = eaters(made)
-        runs = []
-        for _ in range(options.rounds):
-            runs.append(measure(climits, options.words, size, options.seconds, keys))
-            share, drawn, rss = runs[-1]
-            print(f"  {share:5.1%} of a core, {drawn:6.0f} bytes drawn a second, {rss} KiB of RSS")
-        share = statistics.median(run[0] for run in runs)
-        print(f"{options.count} cgroups at {options.size}, each second: {share:.1%} of one core")
+        runs = [
+            watched(size, options.seconds, "\r" if options.details else "")
+            for _ in range(options.rounds)
+        ]
     finally:
-        for process in programs:
+        for process in eaters:
             process.kill()
             process.wait()
-        remove(made)
+    lines = []
+    for name, column, limit in (
+        ("CPU time (% of a core)", 0, TARGET), ("drawn (bytes a second)", 1, None),
+        ("RSS (MiB)", 2, None),
+    ):  # fmt: skip
+        values = [run[column] for run in runs]
+        middle = common.median(values)
+        cells = [
+            name,
+            common.number(middle),
+            "-".join(map(common.number, (min(values), max(values)))),
+        ]
+        if limit is None:
+            lines.append([*cells, "", ""])
+        else:
+            holds = report.target("CPU time of climits top", middle, "% of a core", at_most=limit)
+            lines.append([*cells, f"<= {limit:g}", holds])
+    report.add(
+        f"{options.size}, each second, {BUSY} cgroups busy; {options.seconds:g} s of each run"
+    )
+    report.add(common.Table(["what", "median of runs", "least-most", "target", "holds"], lines))
+    report.end()
 
 
 if __name__ == "__main__":
-    main()
+    parser = common.arguments(__doc__.partition("\n")[0], rounds=3, isolated=1, quick=(1, 1))
+    parser.add_argument("--cgroups", type=int, metavar="N", default=1000, help="(%(default)d)")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each run (%(default)g)")
+    parser.add_argument("--size", default="80x24", help="of the terminal (%(default)s)")
+    parser.add_argument("--details", action="store_true", help="of the first cgroup, open too")
+    common.main(parser, measure)

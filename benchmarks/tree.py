@@ -68,7 +68,7 @@ def command(argv):
 
 
 def measure(options):
-    report = common.Report("tree: a tree of cgroups, ratio to reading its files", options.output)
+    report = common.Report("tree: a tree of cgroups, ratio to reading its files", options)
     path = f"/{common.own_name()}"
     paths = make_cgroups(path, options.cgroups)
     layout = current()
@@ -104,12 +104,16 @@ def measure(options):
         spread = "-".join(common.number(common.quantile(times, q) * 1e3) for q in (0.1, 0.9))
         target = name in ("read_tree", "climits tree")
         ratio = middle / reference
-        holds = ("yes" if ratio <= 3 else "NO") if target else ""
+        holds = ""
+        if target:
+            holds = report.target(f"{name}, over reading its files", ratio, "x", at_most=3)
+        report.samples(name, [seconds * 1e3 for seconds in times], "ms")
         lines.append(
             [name, common.number(middle * 1e3), spread, f"{ratio:.2f}x", "<= 3x" * target, holds]
         )
     headings = ["what", "median (ms)", "p10-p90", "ratio", "target", "holds"]
-    report.add(f"{options.cgroups} cgroups, {len(paths)} files\n\n{common.table(headings, lines)}")
+    report.add(f"{options.cgroups} cgroups, {len(paths)} files")
+    report.add(common.Table(headings, lines))
     report.end()
 
 

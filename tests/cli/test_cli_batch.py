@@ -170,7 +170,7 @@ def test_of_very_many_errors_the_first_are_told(batch, tmp_path):
         (["x", "--arg-file", "a", ":::", "b"], "values are given twice", "give one of"),
         (["x", ":::", "b", ":::", "c"], "values are given twice", "give one of"),
         ([":::", "b"], "no command was given", "climits batch 'gzip {}' ::: a.txt b.txt"),
-        (["-", "--arg-file", "-"], "commands and values cannot both come from standard", None),
+        (["-", "--arg-file", "-"], "commands and values cannot both come from standard", "put one"),
         (["x", ":::", "b", "--format", "toml"], "format is of a file of jobs", None),
         (["jobs.txt", "--jobs", "0"], "jobs: 0: must be 1 at least", None),
         (["jobs.txt", "--memory", "60MB"], "memory: 60MB: MB can mean", "write 60M or 60MiB"),

@@ -315,6 +315,11 @@ def test_nothing_is_told_as_nothing(told, place):
     assert told("history", "--json")[:2] == (0, "")
 
 
+def test_a_note_that_nobody_reads_is_no_error():
+    command = f'"{sys.executable}" -m climits history 2>&-'
+    assert subprocess.run(["/bin/sh", "-c", command], timeout=20 * PATIENCE).returncode == 0
+
+
 def test_clear(told, lived, place):
     lived(entry(["secret"]), entry(["secret"]))
     assert told("history", "--clear")[:2] == (0, "2 runs forgotten\n")
@@ -325,7 +330,7 @@ def test_clear(told, lived, place):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (["make"], "history takes no words: make"),
+        (["make"], "history takes no arguments: make"),
         (["--limit", "0"], "limit: 0: must be 1 or more"),
         (["--limit", "x"], "limit: x: not a whole number"),
         (["--since", "yesterday"], "since: yesterday: not a duration"),

@@ -17,6 +17,7 @@ from climits.cgroup.layout import current
 from climits.cli.main import dispatch
 from climits.errors import InvalidValueError
 from climits.linux.proc import pid_namespace
+from climits.observe import facts as facts_module
 from climits.observe.doctor import examine, overall
 from climits.observe.facts import find_leftovers, gather
 from climits.observe.remedies import TROUBLES
@@ -141,6 +142,14 @@ def test_leftovers_are_found_and_swept_by_fix(capfd, leftover):
     assert leftover not in troubles.get("leftovers", {}).get("found", "")
     assert leftover not in find_leftovers(current())
     assert not any(os.path.isdir(h.directory_path(leftover)) for h in current().hierarchies)
+
+
+def test_leftovers_are_looked_for_wherever_gc_would_remove_them(leftover, monkeypatch):
+    monkeypatch.setattr(facts_module, "own_homes", lambda: ["/climits-nowhere"])
+    assert find_leftovers(current()) == []
+    homes = ["/climits-nowhere", os.path.dirname(leftover)]
+    monkeypatch.setattr(facts_module, "own_homes", lambda: homes)
+    assert leftover in find_leftovers(current())
 
 
 def test_fix_tells_what_it_removed(capfd, leftover):

@@ -181,9 +181,9 @@ def test_a_name_that_systemd_would_not_take_is_escaped(run):
         (("--slice", "../x"), "slice: '../x.slice': not a name"),
         (("--unit", "x" * 300), "not a name"),
         (("--unit", "web.service"), "unit: 'web.service': of another kind"),
-        (("--unit", "x", "--no-systemd"), "--unit and --no-systemd exclude each other"),
-        (("--slice", "x", "--parent", "/x"), "--slice and --parent exclude each other"),
-        (("--unit", "x", "--root", "/x"), "--unit and --root exclude each other"),
+        (("--unit", "x", "--no-systemd"), "--unit and --no-systemd do not go together"),
+        (("--slice", "x", "--parent", "/x"), "--slice and --parent do not go together"),
+        (("--unit", "x", "--root", "/x"), "--unit and --root do not go together"),
     ],
 )
 def test_bad_input(run, options, words):

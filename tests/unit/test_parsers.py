@@ -140,6 +140,7 @@ NONE = frozenset((
     "cli.cgtools.config._read", "cli.cgtools.create.read_permission",
     "cli.cgtools.get._read_error", "cli.explain._read", "cli.measure._read", "cli.service._read",
     "cli.supervise._from_file", "cli.supervise._from_words", "launch.mounts.read_only_copy",
+    "linux.mounts._read_mountinfo",
     "launch.signals.read_signals", "linux.kernel_config.read_command_line",
     "linux.kernel_config.read_config", "linux.surroundings._read",
     "observe.facts.read_sysctls", "observe.recordings.report.read_runs",

@@ -19,7 +19,7 @@ from climits.linux.mounts import Mount
 from climits.linux.surroundings import Surroundings, detect
 from climits.observe import remedies
 from climits.observe.setup import changes, steps
-from climits.observe.setup.changes import DropIn, Sysctl, WrittenFile, read_text, run, write_whole
+from climits.observe.setup.changes import DropIn, Sysctl, WrittenFile, read_text, run, write_text
 from climits.observe.setup.host import Host, User, find_user
 from climits.observe.setup.identities import SubordinateIds, free_range, ranges_of
 from climits.observe.setup.journal import Journal
@@ -247,7 +247,7 @@ def test_a_file_that_cannot_be_written_is_named(host, places, monkeypatch, numbe
     def refuse(name, text):
         raise OSError(number, os.strerror(number), name)
 
-    monkeypatch.setattr(changes, "write_whole", refuse)
+    monkeypatch.setattr(changes, "write_text", refuse)
     with Journal(places) as journal, pytest.raises(ClimitsError) as e:
         list(take([written(WrittenFile(path, "x"))], journal, ""))
     assert str(e.value) == f"could not write: {path}: {os.strerror(number).lower()}"
@@ -584,12 +584,24 @@ def test_the_lock_of_a_dead_program_is_taken(tmp_path):
 
 def test_a_file_is_there_as_a_whole_or_not_at_all(tmp_path):
     path = tmp_path / "x"
-    write_whole(str(path), "one")
+    write_text(str(path), "one")
     assert path.stat().st_mode & 0o777 == 0o644
     with pytest.raises(UnicodeEncodeError):
-        write_whole(str(path), "\ud800")
+        write_text(str(path), "\ud800")
     assert path.read_text() == "one" and list(tmp_path.iterdir()) == [path]
     assert read_text(str(tmp_path / "none")) is None
+
+
+def test_a_file_keeps_its_rights_and_owner(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("one")
+    path.chmod(0o640)
+    owner = (65534, 65534) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    os.chown(path, *owner)
+    write_text(str(path), "two")
+    facts = path.stat()
+    assert (facts.st_uid, facts.st_gid, facts.st_mode & 0o7777) == (*owner, 0o640)
+    assert path.read_text() == "two"
 
 
 def test_a_directory_with_something_else_in_it_stays(tmp_path):

@@ -81,7 +81,7 @@ KEYS: "dict[str, values.Reader]" = {
     "name": _name,
     "command": _command,
     **SHARED,
-    "depends_on": values.texts,
+    "depends_on": values.list_of(values.text),
 }
 
 #: Words of other tools for our keys.

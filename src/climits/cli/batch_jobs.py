@@ -142,7 +142,10 @@ def _from_values(
     else:
         what = words[0]
         if what == "-" == (command or [""])[0]:
-            raise InvalidValueError("commands and values cannot both come from standard input")
+            raise InvalidValueError(
+                "commands and values cannot both come from standard input",
+                hint="put one of them into a file",
+            )
         found = lines_of(_content(what), null=bool(values.get("null")))
     if not found:
         raise InvalidValueError(f"{what}: there are none", path=what)

@@ -1,12 +1,12 @@
 """How a batch goes on, for people: lines, or a bar on a terminal."""
 
-import os
 import time
 
 from ..batch.job import NOT_RUN, OUTPUT_LIMIT
 from ..batch.watcher import Watcher
 from ..program.verdict import summarize
 from ..units import cut, format_duration, format_size
+from .main import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,10 +46,7 @@ class Lines(Watcher):
 
     def write(self, text: str) -> None:
         """Write a line."""
-        try:
-            os.write(2, f"climits: {text}\n".encode(errors="backslashreplace"))
-        except OSError:
-            pass  # nobody reads it; the jobs are worth more
+        tell(text)
 
     def retried(self, retry: "Retry", outcome: "Outcome") -> None:
         """See Watcher."""

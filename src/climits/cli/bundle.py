@@ -103,9 +103,8 @@ def save() -> None:
                 if _is_current(spec.origin, code):
                     package = spec.submodule_search_locations is not None
                     entries[name] = package, spec.origin, code
-        new = f"{_path()}.{os.getpid()}"
-        with open(new, "wb") as file:
-            file.write(marshal.dumps(entries))
-        os.replace(new, _path())
-    except OSError:
+        from ..linux.whole_file import write_whole
+
+        write_whole(_path(), marshal.dumps(entries))
+    except (OSError, ImportError):  # the latter: taken away while the program ran
         pass  # no byte code, or no right to write there: as before, only slower

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from ..errors import ClimitsError, InvalidValueError
+from ..linux.whole_file import write_whole
 from .cgtools.main import TOOLS
 from .options import LIFE, TELLING, Option
 
@@ -57,11 +58,11 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
     directory = words[1]
     force = bool(values.get("force"))
     _refuse_occupied(directory, force)
-    text = script()
+    text = os.fsencode(script())
     try:
         Path(directory).mkdir(parents=True, exist_ok=True)
         for tool in TOOLS:
-            _write(f"{directory}/{tool}", text)
+            write_whole(f"{directory}/{tool}", text, 0o755)
     except OSError as e:
         raise ClimitsError(
             f"cannot install: {e.filename or directory}: {(e.strerror or str(e)).lower()}",
@@ -114,11 +115,3 @@ def _search_path() -> str:
     if home in site.getsitepackages():
         return ""
     return f"import sys\n\nsys.path.insert(0, {home!r})\n\n"
-
-
-def _write(path: str, text: str) -> None:
-    new = f"{path}.{os.getpid()}"
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o777)
-    with open(fd, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.replace(new, path)

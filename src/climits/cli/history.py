@@ -12,6 +12,7 @@ from ..history.entries import Entry
 from ..history.store import DEFAULT_AGE, DEFAULT_SIZE, History, parse_age
 from ..program.verdict import signal_name
 from ..units import UNLIMITED, format_duration, format_size, printable
+from .main import tell
 from .options import CGROUP, TELLING, Option
 
 TYPE_CHECKING = False
@@ -54,7 +55,7 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
     """Print it, or forget it."""
     if words:
         raise InvalidValueError(
-            f"history takes no words: {words[0]}",
+            f"history takes no arguments: {words[0]}",
             value=words[0],
             hint=f"climits history --command {shlex.quote(words[0])}",
         )
@@ -74,13 +75,13 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
         history.fold()
         entries = _query(history, values, since, limit)
         if history.warning:
-            os.write(2, f"climits: {history.warning}\n".encode(errors="backslashreplace"))
+            tell(history.warning)
     if values.get("json"):
         sys.stdout.writelines(json.dumps(entry.as_dict()) + "\n" for entry in entries)
     elif entries:
         sys.stdout.write(_table(entries))
     else:
-        os.write(2, b"climits: nothing of that kind was recorded\n")
+        tell("nothing of that kind was recorded")
     return 0
 
 

@@ -173,7 +173,15 @@ def complain(error: BaseException) -> None:
         error = ClimitsError(f"{type(error).__name__}: {error}", hint="this is a fault: report it")
     hint = getattr(error, "hint", None)
     text = cut(printable(" ".join(f"climits: {error}".split("\n"))), _MAX_LINE)
-    line = f"{text}; hint: {hint}\n" if hint else f"{text}\n"
+    _write_error(f"{text}; hint: {hint}\n" if hint else f"{text}\n")
+
+
+def tell(text: str) -> None:
+    """Write a line on standard error, with our name before it."""
+    _write_error(f"climits: {text}\n")
+
+
+def _write_error(line: str) -> None:
     try:
         os.write(2, line.encode(errors="backslashreplace"))
     except OSError:

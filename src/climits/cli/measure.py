@@ -21,7 +21,7 @@ from ..history.measure import DEFAULT_SLOWDOWN, Bench, WorkingSet, judge
 from ..history.spool import record
 from ..program.verdict import summarize
 from ..units import UNLIMITED, format_duration, format_size, parse_duration, parse_size
-from .main import complain
+from .main import complain, tell
 from .options import CGROUP, LIFE, NO_HISTORY, SYSTEMD, TELLING, Option
 from .scope import wish
 
@@ -138,7 +138,7 @@ def _measure(bench: Bench, values: "dict[str, Any]", wishes: "dict[str, Any]") -
     table = _Table(quiet=bool(values.get("json")))
     first = bench.first(wishes["memory"], wishes["timeout"])
     if not values.get("no_history") and (warning := record(first, "measure")):
-        os.write(2, f"climits: {warning}\n".encode(errors="backslashreplace"))
+        tell(warning)
     if first.verdict != "exited" or first.returncode or first.oom_kill:
         complain(_unusable(first, wishes))
         return first.exit_status or 125

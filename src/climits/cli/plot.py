@@ -10,6 +10,7 @@ from ..observe.recordings.plot import Look, plot
 from ..observe.recordings.report import read_runs
 from ..observe.recordings.words import headline, why
 from ..observe.text import printable
+from .main import tell
 from .options import TELLING, Option
 
 TYPE_CHECKING = False
@@ -64,7 +65,7 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
         sys.stdout.write(("\n" if number else "") + "\n".join(lines) + "\n")
     sys.stdout.flush()
     for note in notes:
-        os.write(2, f"climits: {printable(note)}\n".encode(errors="backslashreplace"))
+        tell(printable(note))
     return 0
 
 

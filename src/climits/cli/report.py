@@ -7,6 +7,7 @@ from ..errors import InvalidValueError
 from ..observe.recordings.report import form_of, make_report, read_runs, write_report
 from ..observe.recordings.words import headline
 from ..observe.text import printable
+from .main import tell
 from .options import TELLING, Option
 
 TYPE_CHECKING = False
@@ -55,7 +56,7 @@ def main(values: "dict[str, Any]", words: list[str]) -> int:
     runs, notes = read_runs(words)
     write_report(output, make_report(runs, notes, form))
     for note in notes:
-        os.write(2, f"climits: {printable(note)}\n".encode(errors="backslashreplace"))
+        tell(printable(note))
     for run in runs:
         sys.stdout.write(printable(f"{run.name}: {headline(run.trace)}") + "\n")
     sys.stdout.write(f"written: {printable(output)}\n")

@@ -13,7 +13,7 @@ from ..program.process import Process
 from ..program.spec import Spec
 from ..records import Result
 from ..units import parse_duration
-from .main import complain, status_of
+from .main import complain, status_of, tell
 from .options import RUN as OPTIONS
 from .scope import wish
 
@@ -106,11 +106,11 @@ def run_command(
     for fd in outputs:
         _write_json(fd, result)
     if result.error:
-        _tell(result.error)
+        tell(result.error)
     if not values.get("quiet"):
         from ..program.verdict import summarize
 
-        _tell(summarize(result))
+        tell(summarize(result))
         if result.enforced_by == "poll":
             _tell_of_polling(result)
     _record(result, values, container)
@@ -130,7 +130,7 @@ def _record(
     cwd = values.get("chdir") if container is None else None
     warning = record(result, source, name=values.get("name"), cwd=cwd)
     if warning and not values.get("quiet"):
-        _tell(warning)
+        tell(warning)
 
 
 def _run(
@@ -147,7 +147,7 @@ def _run(
 
     def pass_on(process: Process, number: int) -> None:
         if verbose:
-            _tell(f"passing signal {number} on")
+            tell(f"passing signal {number} on")
         if number in ENDING:
             process.stop(number)
             end_process_1(process, number)
@@ -175,8 +175,8 @@ def _run(
         recorder.follow(process)
     if verbose:
         for part in process.cgroup.parts if spec.enforce == "kernel" else ():
-            _tell(f"cgroup {part} ({part.directory.path})")
-        _tell(f"started pid {process.pid}: {' '.join(spec.args)}")
+            tell(f"cgroup {part} ({part.directory.path})")
+        tell(f"started pid {process.pid}: {' '.join(spec.args)}")
 
     if not values.get("no_history"):
         # What the record needs is loaded while the program already runs.
@@ -184,7 +184,7 @@ def _run(
         from ..history import spool  # noqa: F401
 
     def at_pause() -> None:
-        _tell(
+        tell(
             "paused: the program is at its limit; "
             f"climits set {process.cgroup.path} memory.max=SIZE gives it more and lets it go on; "
             f"or end it: kill {os.getpid()}"
@@ -207,9 +207,9 @@ def _run(
 def _tell_of_polling(result: Result) -> None:
     found = result.evidence and result.evidence.polling
     if found and found.kernel_could:
-        _tell("note: the kernel could enforce the limit here: leave --enforce poll out")
+        tell("note: the kernel could enforce the limit here: leave --enforce poll out")
     if found and found.estimated:
-        _tell(
+        tell(
             f"note: of {found.estimated} processes the kernel shows no proportional size to us: "
             "what they have alone was counted"
         )
@@ -284,7 +284,7 @@ def _recorder(values: "dict[str, Any]", command: list[str]) -> "Recorder | None"
         return None
     from ..observe.recordings.recorder import Recorder  # half a MiB, and only for those who ask
 
-    return Recorder(values["record"], command=command, warn=_tell)
+    return Recorder(values["record"], command=command, warn=tell)
 
 
 def _write_json(fd: int, result: Result) -> None:
@@ -297,17 +297,10 @@ def _write_json(fd: int, result: Result) -> None:
         while data:
             data = data[os.write(fd, data) :]
     except OSError as e:
-        _tell(f"cannot write the result: {os.strerror(e.errno or 0).lower()}")
+        tell(f"cannot write the result: {os.strerror(e.errno or 0).lower()}")
 
 
 def _not_started(command: list[str], error: ClimitsError) -> Result:
     return Result(
         command=command, verdict="failed-to-start", exit_status=status_of(error), error=str(error)
     )
-
-
-def _tell(text: str) -> None:
-    try:
-        os.write(2, f"climits: {text}\n".encode(errors="backslashreplace"))
-    except OSError:
-        pass  # standard error is closed: nobody wants to know

@@ -20,14 +20,14 @@ def wish(values: "dict[str, Any]", what: "list[str]", name: "str | None" = None)
         name: what it is named after.
 
     Raises:
-        InvalidValueError: a name that systemd would not take, or options that exclude each other.
+        InvalidValueError: a name that systemd would not take, or options that do not go together.
     """
     wishes = systemd.wishes
     for option in ("slice", "unit"):
         for other in ("parent", "root", "no_systemd"):
             if option in values and values.get(other):
                 raise InvalidValueError(
-                    f"--{option} and --{other.replace('_', '-')} exclude each other",
+                    f"--{option} and --{other.replace('_', '-')} do not go together",
                     hint=f"--{option} is for the scope that systemd makes",
                 )
     wishes.use = not values.get("no_systemd")

@@ -9,7 +9,8 @@ from ..cgroup.layout import current
 from ..cgroup.systemd import running
 from ..errors import ClimitsError, InvalidValueError
 from ..linux.proc import start_time
-from ..observe.whole_file import write_whole
+from ..linux.whole_file import write_whole
+from ..program.identity import user_name
 from ..supervise.unit import MARK, Place, control_path, unit_text
 from ..units import printable, quoted
 from .options import LIFE, TELLING, Option
@@ -170,7 +171,7 @@ def _tell(place: Place, stale: bool, values: "dict[str, Any]") -> None:
     base = _runtime_directory() if place.user else "/run"
     socket = control_path(place).replace("%t", base)
     sys.stdout.write(f"steer it: climits ctl --socket {socket} status\n")
-    me = _user_name(os.geteuid())
+    me = user_name(os.geteuid())
     if place.user and not os.path.exists(f"/var/lib/systemd/linger/{me}"):
         sys.stdout.write(f"it ends when you log out: loginctl enable-linger {me} changes that\n")
 
@@ -178,15 +179,6 @@ def _tell(place: Place, stale: bool, values: "dict[str, Any]") -> None:
 def _runtime_directory() -> str:
     """Where our user manager is; after su the environment tells somebody else's."""
     return f"/run/user/{os.geteuid()}"
-
-
-def _user_name(uid: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _climits() -> list[str]:
@@ -269,7 +261,7 @@ def _ready(name: str, user: bool) -> str:
         home = f"{base}/systemd/user"
         _check_own(name, base)
         if not os.path.exists(f"{_runtime_directory()}/systemd/private"):
-            me = _user_name(os.geteuid())
+            me = user_name(os.geteuid())
             raise ClimitsError(
                 f"cannot install {name}.service: the systemd user manager of {me} does not run",
                 hint=f"log in anew, or as root: loginctl enable-linger {me}",
@@ -297,7 +289,7 @@ def _check_own(name: str, base: str) -> None:
     for place in filter(os.path.lexists, [above, *places]):
         owner = os.lstat(place).st_uid  # of a link too, which leads where its owner wants
         if owner != uid and (owner or place in places):  # root's may well be above a home
-            me, other = _user_name(uid), _user_name(owner)
+            me, other = user_name(uid), user_name(owner)
             raise ClimitsError(
                 f"cannot install {name}.service for {me}: {place} belongs to {other}",
                 path=place,

@@ -19,6 +19,7 @@ from ..history.suggest import (
     suggest,
 )
 from ..units import format_size
+from .main import tell
 from .options import CGROUP, TELLING, Option
 
 TYPE_CHECKING = False
@@ -65,7 +66,7 @@ def main(values: "dict[str, Any]", command: list[str]) -> int:
         entries = history.query(containing=hallmark(command), limit=NEWEST)
         warning = history.warning
     if warning:
-        _tell(warning)
+        tell(warning)
     found, exact = relevant(entries, command, os.getcwd())
     if not found:
         raise _nothing(entries, command)
@@ -77,7 +78,7 @@ def main(values: "dict[str, Any]", command: list[str]) -> int:
     sys.stdout.flush()
     if not values.get("quiet"):
         for line in explain(suggestion, command[0]):
-            _tell(line)
+            tell(line)
     return 0
 
 
@@ -140,7 +141,3 @@ def explain(found: Suggestion, program: str) -> "list[str]":
 
 def _date(seconds: float) -> str:
     return time.strftime("%Y-%m-%d", time.localtime(seconds))
-
-
-def _tell(text: str) -> None:
-    os.write(2, f"climits: {text}\n".encode(errors="backslashreplace"))

@@ -3,6 +3,7 @@
 import json
 import os
 
+from ..program.identity import user_name
 from ..records import Record
 from ..units import UNLIMITED
 
@@ -86,7 +87,7 @@ def read_spool(path: str) -> "list[Row]":
         if not _is_row(values) or not isinstance(uid, int):
             continue
         if uid not in users:
-            users[uid] = _user_name(uid)
+            users[uid] = user_name(uid)
         rows.append(to_row([*values, users[uid]]))
     return rows
 
@@ -141,12 +142,3 @@ def from_row(row: "Row") -> Entry:
     if values["memory_max"] == "max":
         values["memory_max"] = UNLIMITED
     return Entry(**values)
-
-
-def _user_name(uid: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

@@ -69,7 +69,7 @@ def record(
 
     Args:
         result: of the run.
-        source: which command ran it: run, container, batch, supervise or measure.
+        source: which command ran it: run, container, enter, batch, supervise or measure.
         name: of the job or the program, where it has one.
         cwd: the directory that it ran in, where that is not ours.
 

@@ -6,16 +6,26 @@ Documentation/admin-guide/cgroup-v1/cgroups.rst (2.1).
 
 import os
 
-_NOSUID, _NODEV, _NOEXEC = 0x2, 0x4, 0x8
+#: The bits of mount flags, by the names that they have in mountinfo.
+FLAGS = {"nosuid": 0x2, "nodev": 0x4, "noexec": 0x8}
 
 
-def mount(fstype: str, point: str, options: str = "") -> None:
-    """Mount a file system that has no device, with nosuid, nodev and noexec.
+def mount(
+    fstype: str,
+    point: str,
+    options: str = "",
+    *,
+    source: "str | None" = None,
+    flags: int = sum(FLAGS.values()),
+) -> None:
+    """Mount a file system that has no device.
 
     Args:
-        fstype: cgroup, cgroup2 or tmpfs; it stands as the device in mountinfo too.
+        fstype: cgroup, cgroup2 or tmpfs.
         point: a directory.
         options: of the file system, such as memory or nsdelegate.
+        source: what stands as the device in mountinfo; None: the fstype.
+        flags: of the mount; all of FLAGS unless told.
 
     Raises:
         OSError: the kernel refused.
@@ -23,11 +33,25 @@ def mount(fstype: str, point: str, options: str = "") -> None:
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
-    flags = _NOSUID | _NODEV | _NOEXEC
-    kind = fstype.encode()
-    if libc.mount(kind, os.fsencode(point), kind, flags, options.encode() or None) < 0:
+    device, kind = (source or fstype).encode(), fstype.encode()
+    if libc.mount(device, os.fsencode(point), kind, flags, options.encode() or None) < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), point)
+
+
+def mount_named_hierarchy(name: str, point: str) -> None:
+    """Mount a v1 hierarchy without controllers; made if there is none of that name.
+
+    Args:
+        name: of the hierarchy.
+        point: a directory.
+
+    Raises:
+        OSError: the kernel refused.
+
+    Source: Documentation/admin-guide/cgroup-v1/cgroups.rst (2.3).
+    """
+    mount("cgroup", point, f"none,name={name}", source="climits")
 
 
 def unmount(point: str) -> None:

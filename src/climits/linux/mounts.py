@@ -53,11 +53,26 @@ def cgroup_mounts(mountinfo: "str | None" = None) -> "Iterator[Mount]":
         mountinfo: text of /proc/self/mountinfo; None reads it.
     """
     if mountinfo is None:
-        with open("/proc/self/mountinfo", "rb") as file:
-            mountinfo = os.fsdecode(file.read())
+        mountinfo = _read_mountinfo()
     for line in mountinfo.split("\n"):
         if " - cgroup" in line:
             yield Mount(line)
+
+
+def all_mounts(mountinfo: "str | None" = None) -> "list[Mount]":
+    """The mounts of this process, oldest first.
+
+    Args:
+        mountinfo: text of /proc/self/mountinfo; None reads it.
+    """
+    if mountinfo is None:
+        mountinfo = _read_mountinfo()
+    return [Mount(line) for line in mountinfo.split("\n") if " - " in line]
+
+
+def _read_mountinfo() -> str:
+    with open("/proc/self/mountinfo", "rb") as file:
+        return os.fsdecode(file.read())
 
 
 #: File systems through which the kernel is looked into and steered.
@@ -73,11 +88,11 @@ def kernel_mounts(mountinfo: "str | None" = None) -> "list[Mount]":
     Args:
         mountinfo: text of /proc/self/mountinfo; None reads it.
     """
-    if mountinfo is None:
-        with open("/proc/self/mountinfo", "rb") as file:
-            mountinfo = os.fsdecode(file.read())
-    mounts = [Mount(line) for line in mountinfo.split("\n") if " - " in line]
-    return [m for m in mounts if m.fstype in _OF_THE_KERNEL and os.path.exists(m.point)]
+    return [
+        mount
+        for mount in all_mounts(mountinfo)
+        if mount.fstype in _OF_THE_KERNEL and os.path.exists(mount.point)
+    ]
 
 
 def kernel_controllers(text: "str | None" = None) -> dict[str, bool]:
@@ -108,25 +123,3 @@ def controller_table(text: "str | None" = None) -> "list[tuple[str, int, int, bo
             return []
     rows = (line.split() for line in text.splitlines() if not line.startswith("#"))
     return [(r[0], int(r[1]), int(r[2]), r[3] == "1") for r in rows if len(r) == 4]
-
-
-def mount_named_hierarchy(name: str, point: str) -> None:
-    """Mount a v1 hierarchy without controllers; made if there is none of that name.
-
-    Args:
-        name: of the hierarchy.
-        point: a directory.
-
-    Raises:
-        OSError: the kernel refused.
-
-    Source: mount(2), Documentation/admin-guide/cgroup-v1/cgroups.rst (2.3).
-    """
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    flags = 0x2 | 0x4 | 0x8  # MS_NOSUID, MS_NODEV, MS_NOEXEC
-    options = f"none,name={name}".encode()
-    if libc.mount(b"climits", os.fsencode(point), b"cgroup", flags, options) < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), point)

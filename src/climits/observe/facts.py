@@ -3,15 +3,16 @@
 import os
 import shutil
 
-from ..cgroup import ownership, placement
+from ..cgroup import ownership, systemd
 from ..cgroup.files import Directory
-from ..cgroup.homes import owned_home
+from ..cgroup.homes import own_homes, owned_home
 from ..cgroup.layout import Hierarchy, Layout, current
 from ..errors import CgroupError
 from ..linux.kernel_config import read_command_line, read_config
 from ..linux.mounts import kernel_controllers
 from ..linux.proc import cgroup_paths
 from ..linux.surroundings import detect
+from ..program.identity import user_name
 from ..records import Record
 from .setup.identities import ranges_of
 from .setup.subtree import is_busy
@@ -155,23 +156,29 @@ def read_sysctls(root: str = "/proc/sys") -> dict[str, int]:
 
 
 def find_leftovers(layout: Layout) -> list[str]:
-    """Cgroups below /climits that are marked with a dead owner; may be empty."""
+    """Cgroups of this user that are marked with a dead owner, wherever; may be empty."""
     dead: dict[str, None] = {}
-    for hierarchy in layout.hierarchies:
-        try:
-            above = Directory(hierarchy.directory_path(placement.HOME))
-            names = above.children()
-        except CgroupError:
-            continue
-        for name in names:
-            try:
-                state = ownership.owner_state(above.child(name).get_mark(ownership.MARK))
-            except CgroupError:
-                continue  # gone meanwhile
-            if state == "dead":
-                dead[f"{placement.HOME}/{name}"] = None
-        above.close()
+    for parent in own_homes() if layout.hierarchies else ():
+        for hierarchy in layout.hierarchies:
+            names = _marked_by_the_dead(hierarchy.directory_path(parent))
+            dead.update((f"{parent}/{name}", None) for name in names)
     return list(dead)
+
+
+def _marked_by_the_dead(directory: str) -> list[str]:
+    try:
+        above = Directory(directory)
+        names = above.children()
+    except CgroupError:
+        return []
+    dead = []
+    for name in names:
+        try:
+            if ownership.owner_state(above.child(name).get_mark(ownership.MARK)) == "dead":
+                dead.append(name)
+        except CgroupError:
+            continue  # gone meanwhile
+    return dead
 
 
 def _swap_total() -> int:
@@ -222,13 +229,12 @@ def _first_process(layout: Layout) -> "str | None":
 def _user_facts() -> UserFacts:
     uid = os.geteuid()
     runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{uid}"
-    name = _name_of(uid)
-    service = f"/user.slice/user-{uid}.slice/user@{uid}.service"
+    name = user_name(uid)
     memory = current().find("memory")
     delegated = None
     if memory is not None and memory.delegates:
         try:
-            directory = Directory(memory.directory_path(service))
+            directory = Directory(memory.directory_path(systemd.user_manager(uid)))
             delegated = frozenset(directory.read("cgroup.controllers").decode().split())
             directory.close()
         except CgroupError:
@@ -248,15 +254,6 @@ def _user_facts() -> UserFacts:
         ),
         helpers=tuple(name for name in ("newuidmap", "newgidmap") if shutil.which(name)),
     )
-
-
-def _name_of(uid: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _has_bus(runtime: str) -> bool:

@@ -10,7 +10,8 @@ from ..cgroup import files
 from ..cgroup.layout import Hierarchy, Layout
 from ..cgroup.naming import check_name
 from ..errors import CgroupError, InvalidValueError, UnsupportedError
-from ..linux.mounts import cgroup_mounts, controller_table, mount_named_hierarchy
+from ..linux.mounting import mount_named_hierarchy
+from ..linux.mounts import cgroup_mounts, controller_table
 from ..linux.proc import command_name
 from ..records import Record
 from .csets import Link, links

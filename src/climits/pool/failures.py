@@ -3,6 +3,7 @@
 from concurrent.futures import BrokenExecutor
 
 from ..errors import ClimitsError, OutOfMemoryError, TaskTimeoutError, WorkerDiedError
+from ..program.verdict import signal_name
 from ..units import format_size
 
 TYPE_CHECKING = False
@@ -94,10 +95,4 @@ def death(work: "Work", worker: "Worker", result: "Result") -> ClimitsError:
 def _how(result: "Result") -> str:
     if not result.signal:
         return f"exited with status {result.returncode}"
-    import signal
-
-    try:
-        name = signal.Signals(result.signal).name
-    except ValueError:
-        name = f"signal {result.signal}"
-    return f"was killed by {name}"
+    return f"was killed by {signal_name(result.signal)}"

@@ -265,7 +265,7 @@ class Roster:
         return not self.workers and not self.queue
 
     def until(self) -> "float | None":
-        """Seconds to the next thing that `overdue` will find; None: nothing."""
+        """Seconds to the next thing that `kill_overdue` will find; None: nothing."""
         times = [worker.deadline for worker in self.workers if worker.deadline is not None]
         times += [when for when, _ in self.leaving]
         return max(min(times) - time.monotonic(), 0) if times else None

@@ -1,4 +1,4 @@
-"""Users and groups by name, of the host or of a container's root."""
+"""Users and groups by name, of the host or of a container's root; and their names."""
 
 import os
 import stat
@@ -66,6 +66,26 @@ def identity(
     if os.geteuid() != 0 and uid in (None, os.geteuid()) and gid in (None, os.getegid()):
         groups = None  # becoming who we are needs no right, setgroups would
     return uid, gid, groups
+
+
+def user_name(uid: int) -> str:
+    """The name of a user of the host; the number where it has none."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def group_name(gid: int) -> str:
+    """The name of a group of the host; the number where it has none."""
+    import grp
+
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
 
 
 def _user(user: "str | int", root: "str | None") -> "tuple[int, int, list[int]] | None":

@@ -16,6 +16,7 @@ from ..launch.namespaces import ask_for_maps
 from ..launch.plan import AT_FDCWD, Plan, candidates
 from ..launch.spawn import spawn
 from ..units import whole_number
+from .identity import user_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,14 +164,9 @@ def subordinate_ids(uid: int, gid: int) -> "tuple[list[Range], list[Range]] | No
     Returns:
         (users, groups), or None where they have none or the helpers are not installed.
     """
-    import pwd
-
     if not (_is_installed("newuidmap") and _is_installed("newgidmap")):
         return None
-    try:
-        name = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        name = str(uid)
+    name = user_name(uid)
     users = _subordinate("/etc/subuid", name, uid, uid)
     groups = _subordinate("/etc/subgid", name, uid, gid)
     return (users, groups) if len(users) > 1 and len(groups) > 1 else None

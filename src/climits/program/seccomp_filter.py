@@ -288,22 +288,13 @@ def _kept() -> "bytes | None":
 
 
 def _keep(program: bytes) -> None:
+    from ..linux.whole_file import write_whole
+
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
         library = next(
             (line.split(maxsplit=5)[5].rstrip("\n") for line in maps if "/libseccomp." in line), ""
         )
-    data = _dependencies(library, len(program)) + b"\0" + program
-    path = _file()
-    new = f"{path}.{os.getpid()}"
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    try:
-        with open(fd, "wb", buffering=0) as file:
-            complete = file.write(data) == len(data)
-        if complete:
-            os.replace(new, path)
-    finally:
-        if os.path.lexists(new):
-            os.unlink(new)
+    write_whole(_file(), _dependencies(library, len(program)) + b"\0" + program, 0o644)
 
 
 def _file() -> str:

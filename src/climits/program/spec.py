@@ -153,7 +153,8 @@ class Spec:
             if root is not None:
                 if parent is not None or name is not None:
                     raise InvalidValueError(
-                        "root names a cgroup that exists: name and parent do not go with it"
+                        "root names a cgroup that exists: name and parent do not go with it",
+                        hint="leave them out",
                     )
                 root_in, root = locate(_path_of(root), layout, what="root")
             self.limits = make_limits(

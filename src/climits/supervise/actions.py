@@ -10,6 +10,7 @@ from ..errors import ClimitsError
 from ..launch.plan import Plan, candidates
 from ..launch.spawn import spawn
 from ..linux.notify import Timer
+from ..program.verdict import signal_name
 from ..records import MemoryLimits
 from ..units import format_size
 from .workers import Worker, post
@@ -251,8 +252,7 @@ def _freeze(group: "Cgroup") -> str:
 
 def _signal(send: "Callable[[int], None]", number: int) -> str:
     send(number)
-    known = number in signal.Signals._value2member_map_
-    return f"sent {signal.Signals(number).name if known else f'signal {number}'}"
+    return f"sent {signal_name(number)}"
 
 
 def _kill(command: _Command) -> None:

@@ -14,17 +14,6 @@ if TYPE_CHECKING:
     Problem = tuple[str, int | None, str, str | None]
 
 
-def _list_of(reader: "values.Reader") -> "values.Reader":
-    """A reader of lists."""
-
-    def read(value: "Any", what: str) -> "list[Any]":
-        if not isinstance(value, list):
-            raise values.bad(what, value, "not a list", 'write it like ["a", "b"]')
-        return [reader(item, f"{what}[{index}]") for index, item in enumerate(value)]
-
-    return read
-
-
 def _namespace(value: "Any", what: str) -> str:
     from ..program.container import SHAREABLE
 
@@ -48,18 +37,18 @@ KEYS: "dict[str, values.Reader]" = {
     "rootfs": values.text,
     "overlay": values.yes_or_no,
     "overlay_dir": values.text,
-    "binds": _list_of(values.text),
-    "tmpfs": _list_of(values.text),
+    "binds": values.list_of(values.text),
+    "tmpfs": values.list_of(values.text),
     "read_only": values.yes_or_no,
     "hostname": values.text,
     "network": values.one_of("none", "host"),
-    "share": _list_of(_namespace),
+    "share": values.list_of(_namespace),
     "init": values.yes_or_no,
-    "cap_add": _list_of(_capability),
-    "cap_drop": _list_of(_capability),
+    "cap_add": values.list_of(_capability),
+    "cap_drop": values.list_of(_capability),
     "no_new_privs": values.yes_or_no,
     "seccomp": values.text,
-    "devices": _list_of(values.text),
+    "devices": values.list_of(values.text),
 }
 
 _PATHS = ("rootfs", "overlay_dir")

@@ -64,11 +64,15 @@ def text(value: "Any", what: str) -> str:
     return value
 
 
-def texts(value: "Any", what: str) -> list[str]:
-    """A list of texts."""
-    if not isinstance(value, list):
-        raise bad(what, value, "not a list", 'write it like ["a", "b"]')
-    return [text(item, f"{what}[{index}]") for index, item in enumerate(value)]
+def list_of(reader: "Reader") -> "Reader":
+    """A reader of lists, each item of which another reader reads."""
+
+    def read(value: "Any", what: str) -> "list[Any]":
+        if not isinstance(value, list):
+            raise bad(what, value, "not a list", 'write it like ["a", "b"]')
+        return [reader(item, f"{what}[{index}]") for index, item in enumerate(value)]
+
+    return read
 
 
 def yes_or_no(value: "Any", what: str) -> bool:
@@ -308,7 +312,7 @@ KEYS: "dict[str, Reader]" = {
     **POLICY,
     "command": _command,
     "clear_env": yes_or_no,
-    "depends_on": texts,
+    "depends_on": list_of(text),
     "autostart": yes_or_no,
 }
 

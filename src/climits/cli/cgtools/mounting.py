@@ -7,10 +7,9 @@ import errno
 import os
 from pathlib import Path
 
+from ...linux.mounting import FLAGS, mount
 from ...linux.mounts import cgroup_mounts
 from .status import MOUNT_FAILED, GiveUp
-
-_FLAGS = {"nosuid": 0x2, "nodev": 0x4, "noexec": 0x8}
 
 
 def mount_all(mounts: "list[tuple[str, str]]") -> None:
@@ -26,10 +25,10 @@ def mount_all(mounts: "list[tuple[str, str]]") -> None:
     for controllers, point in mounts:
         by_point.setdefault(os.path.normpath(point), []).extend(controllers.split(","))
     for point, words in by_point.items():
-        names = list(dict.fromkeys(w for w in words if w and w not in _FLAGS))
+        names = list(dict.fromkeys(w for w in words if w and w not in FLAGS))
         flags = 0
         for word in words:
-            flags |= _FLAGS.get(word, 0)
+            flags |= FLAGS.get(word, 0)
         _mount(point, names, flags)
 
 
@@ -44,7 +43,10 @@ def _mount(point: str, names: list[str], flags: int) -> None:
         )
     try:
         Path(point).mkdir(parents=True, exist_ok=True)
-        _call(point, names, flags)
+        options = list(names)
+        if all(name.startswith("name=") for name in names):
+            options.insert(0, "none")
+        mount("cgroup", point, ",".join(options), flags=flags)
     except OSError as e:
         hint = ""
         if e.errno == errno.EBUSY:
@@ -53,16 +55,3 @@ def _mount(point: str, names: list[str], flags: int) -> None:
         raise GiveUp(
             MOUNT_FAILED, f"cannot mount {','.join(names)} on {point}: {cause}{hint}"
         ) from None
-
-
-def _call(point: str, names: list[str], flags: int) -> None:
-    import ctypes
-
-    options = list(names)
-    if all(name.startswith("name=") for name in names):
-        options.insert(0, "none")
-    libc = ctypes.CDLL(None, use_errno=True)
-    data = ",".join(options).encode()
-    if libc.mount(b"cgroup", os.fsencode(point), b"cgroup", flags, data) < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), point)

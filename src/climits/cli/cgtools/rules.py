@@ -10,6 +10,7 @@ import os
 
 from ...errors import CgroupGoneError
 from ...linux.proc import command_name, status
+from ...program.identity import group_name, user_name
 from . import groups
 from .args import Spec
 from .status import RULES, GiveUp
@@ -105,7 +106,7 @@ def _matches(subject: Subject, who: str) -> bool:
         return True
     if user.startswith("@"):
         return _is_member(subject, user[1:])
-    return user in (_user_name(subject.uid), str(subject.uid))
+    return user in (user_name(subject.uid), str(subject.uid))
 
 
 def _is_member(subject: Subject, group: str) -> bool:
@@ -115,7 +116,7 @@ def _is_member(subject: Subject, group: str) -> bool:
         entry = grp.getgrnam(group)
     except KeyError:
         return False
-    return subject.gid == entry.gr_gid or _user_name(subject.uid) in entry.gr_mem
+    return subject.gid == entry.gr_gid or user_name(subject.uid) in entry.gr_mem
 
 
 def _spec(subject: Subject, words: list[str]) -> Spec:
@@ -130,9 +131,9 @@ def _spec(subject: Subject, words: list[str]) -> Spec:
 def _expand(subject: Subject, text: str) -> str:
     values = {
         "u": str(subject.uid),
-        "U": _user_name(subject.uid),
+        "U": user_name(subject.uid),
         "g": str(subject.gid),
-        "G": _group_name(subject.gid),
+        "G": group_name(subject.gid),
         "p": str(subject.pid),
         "P": subject.names[0] or str(subject.pid),
     }
@@ -146,21 +147,3 @@ def _expand(subject: Subject, text: str) -> str:
         else:
             out, at = out + text[at], at + 1
     return out
-
-
-def _user_name(uid: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def _group_name(gid: int) -> str:
-    import grp
-
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)

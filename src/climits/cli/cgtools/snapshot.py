@@ -8,6 +8,7 @@ from ...cgroup.files import Directory
 from ...cgroup.layout import Hierarchy, current
 from ...errors import CgroupError, CgroupGoneError, ClimitsError
 from ...linux.mounts import cgroup_mounts, controller_table
+from ...program.identity import group_name, user_name
 from . import args, groups
 from .main import complain
 from .parameters import Place
@@ -197,25 +198,7 @@ def _write_permissions(place: Place, out: "TextIO") -> None:
     out.write("\tperm {\n")
     for section, prefix, stat in (("admin", "", directory), ("task", "", joining)):
         out.write(f"\t\t{section} {{\n")
-        out.write(f"\t\t\t{prefix}uid = {_user(stat.st_uid)};\n")
-        out.write(f"\t\t\t{prefix}gid = {_group(stat.st_gid)};\n")
+        out.write(f"\t\t\t{prefix}uid = {user_name(stat.st_uid)};\n")
+        out.write(f"\t\t\t{prefix}gid = {group_name(stat.st_gid)};\n")
         out.write("\t\t}\n")
     out.write("\t}\n")
-
-
-def _user(uid: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def _group(gid: int) -> str:
-    import grp
-
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)

@@ -8,8 +8,8 @@ import os
 import stat
 
 from ...errors import ClimitsError, InvalidValueError
+from ...linux.whole_file import write_whole
 from ...units import shown
-from ..whole_file import write_whole
 from .families import Labels
 
 TYPE_CHECKING = False

@@ -263,7 +263,7 @@ def _not_one(path: str, cause: str) -> InvalidValueError:
 
 
 def _is_written(fd: int) -> bool:
-    """Whether a climits holds it: see recording_file.File."""
+    """Whether a climits holds it: see file.File."""
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
         fcntl.flock(fd, fcntl.LOCK_UN)

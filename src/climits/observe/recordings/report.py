@@ -3,8 +3,8 @@
 import os
 
 from ...errors import ClimitsError, InvalidValueError, UnsupportedError
+from ...linux.whole_file import write_whole
 from ...units import shown
-from ..whole_file import write_whole
 from .reader import read_recording
 
 TYPE_CHECKING = False

@@ -8,6 +8,7 @@ from pathlib import Path
 from ...errors import ClimitsError
 from ...launch.plan import Plan, candidates
 from ...launch.spawn import spawn
+from ...linux.whole_file import write_whole
 from ...units import quoted
 
 TYPE_CHECKING = False
@@ -89,7 +90,7 @@ class WrittenFile(Change):
 
     def do(self) -> None:
         Path(self.target).parent.mkdir(parents=True, exist_ok=True)
-        write_whole(self.target, self.text)
+        write_text(self.target, self.text)
 
     @staticmethod
     def undo(target: str, note: "Note") -> "str | None":
@@ -101,7 +102,7 @@ class WrittenFile(Change):
             if before is None:
                 os.unlink(target)
             else:
-                write_whole(target, before)
+                write_text(target, before)
         for directory in note["directories"]:
             try:
                 Path(directory).rmdir()
@@ -233,25 +234,19 @@ def read_text(path: str) -> "str | None":
         return None
 
 
-def write_whole(path: str, text: str) -> None:
-    """Put a file in place at once; owner and rights of one that is there stay."""
-    new = f"{path}.climits-new"
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+def write_text(path: str, text: str) -> None:
+    """Put a file in place at once; owner and rights of one that is there stay.
+
+    Raises:
+        OSError: it cannot be written; what was there stays.
+    """
+    data = text.encode(errors="surrogateescape")
     try:
-        with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(fd)
-            try:
-                facts = os.stat(path)
-                os.fchown(fd, facts.st_uid, facts.st_gid)
-                os.fchmod(fd, facts.st_mode & 0o7777)
-            except FileNotFoundError:
-                os.fchmod(fd, 0o644)
-        os.rename(new, path)
-    except BaseException:
-        os.unlink(new)
-        raise
+        facts = os.stat(path)
+    except FileNotFoundError:
+        write_whole(path, data, 0o644)
+    else:
+        write_whole(path, data, facts.st_mode & 0o7777, (facts.st_uid, facts.st_gid))
 
 
 def _write_setting(path: str, value: str) -> None:

@@ -8,6 +8,7 @@ from ...cgroup.homes import owned_home
 from ...cgroup.layout import Layout, current
 from ...errors import InvalidValueError
 from ...linux.kernel_config import read_command_line, read_config
+from ...linux.proc import kernel_version
 from ...linux.surroundings import Surroundings, detect
 from ...records import Record
 from ...units import quoted
@@ -97,8 +98,7 @@ def _counts_swap(layout: Layout) -> "bool | None":
 
     Source: mm/memcontrol.c (swapaccount=); since 6.1 it is always so.
     """
-    major, minor = map(int, os.uname().release.split("-")[0].split(".")[:2])
-    if (major, minor) >= (6, 1):
+    if kernel_version() >= (6, 1):
         return True
     memory = layout.find("memory")
     if memory is None:
@@ -112,4 +112,4 @@ def _counts_swap(layout: Layout) -> "bool | None":
     if config is None:
         return None
     # From 5.8 to 6.0 there is no such option any more, and it is on.
-    return (major, minor) >= (5, 8) or config.get("CONFIG_MEMCG_SWAP_ENABLED") == "y"
+    return kernel_version() >= (5, 8) or config.get("CONFIG_MEMCG_SWAP_ENABLED") == "y"

@@ -10,7 +10,7 @@ import time
 
 from ...errors import ClimitsError
 from ...units import whole_number
-from .changes import Change, read_text, write_whole
+from .changes import Change, read_text, write_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class SubordinateIds(Change):
             if not ranges_of(text, self.user, self.uid):
                 self._check_free(text)
                 gap = "\n" if text and not text.endswith("\n") else ""
-                write_whole(self.path, f"{text}{gap}{self.line}\n")
+                write_text(self.path, f"{text}{gap}{self.line}\n")
 
     def _check_free(self, text: str) -> None:
         """Make sure, under the lock, that the noted range is nobody's still.
@@ -160,7 +160,7 @@ class SubordinateIds(Change):
             if not rest and note["made"]:
                 os.unlink(path)
             else:
-                write_whole(path, "".join(rest))
+                write_text(path, "".join(rest))
         return None
 
 

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from ...errors import ClimitsError
-from .changes import read_text, write_whole
+from .changes import read_text, write_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Journal:
                 if mine:
                     Path(place).mkdir(mode=0o755, parents=True, exist_ok=True)
                     text = json.dumps({"schema": 1, "changes": mine}, indent=1)
-                    write_whole(path, text + "\n")
+                    write_text(path, text + "\n")
                 elif os.path.exists(path):
                     os.unlink(path)
                     if lasts:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...errors import ClimitsError, InvalidValueError, UnsupportedError
 from ...linux.mounting import mount, unmount
-from ...linux.mounts import cgroup_mounts, controller_table
+from ...linux.mounts import all_mounts, cgroup_mounts, controller_table
 from ...units import quoted
 from .changes import Change
 
@@ -48,7 +48,7 @@ class Mounted(Change):
         return f"mount -t {self.fstype}{options} {self.fstype} {self.target}"
 
     def is_done(self) -> bool:
-        return any(m.point == self.target and m.fstype == self.fstype for m in _all_mounts())
+        return any(m.point == self.target and m.fstype == self.fstype for m in all_mounts())
 
     def note(self) -> "Note":
         return {"made": not os.path.isdir(self.target), "fstype": self.fstype}
@@ -69,7 +69,7 @@ class Mounted(Change):
 
     @staticmethod
     def undo(target: str, note: "Note") -> "str | None":
-        if not any(m.point == target and m.fstype == note["fstype"] for m in _all_mounts()):
+        if not any(m.point == target and m.fstype == note["fstype"] for m in all_mounts()):
             return None
         try:
             unmount(target)
@@ -89,14 +89,6 @@ def _hint(e: OSError) -> "str | None":
         errno.EINVAL: "this kernel does not have the controller on cgroup v1",
         errno.ENODEV: "this kernel was built without cgroups",
     }.get(e.errno or 0)
-
-
-def _all_mounts() -> "list[Mount]":
-    from ...linux.mounts import Mount
-
-    with open("/proc/self/mountinfo", "rb") as file:
-        lines = os.fsdecode(file.read()).split("\n")
-    return [Mount(line) for line in lines if " - " in line]
 
 
 def parse(text: str) -> "tuple[str, tuple[str, ...]]":

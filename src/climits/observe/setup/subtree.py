@@ -5,6 +5,7 @@ Source: Documentation/admin-guide/cgroup-v2.rst (Delegation, No Internal Process
 Documentation/admin-guide/cgroup-v1/cgroups.rst.
 """
 
+import errno
 import os
 
 from ...cgroup import files
@@ -257,6 +258,10 @@ def _move_all(source: Directory, target: Directory) -> None:
             except CgroupGoneError:
                 raise
             except CgroupError as e:
-                if e.errno != 3:  # ESRCH: it has ended meanwhile
+                if e.errno != errno.ESRCH:  # it has ended meanwhile
                     raise
-    raise CgroupError(f"cannot empty {source.path}: it keeps making processes", path=source.path)
+    raise CgroupError(
+        f"cannot empty {source.path}: it keeps making processes",
+        path=source.path,
+        hint="stop what starts them, and run it again",
+    )

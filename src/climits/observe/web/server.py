@@ -5,10 +5,10 @@ import socket
 import threading
 
 from ...errors import ClimitsError, UnsupportedError
+from ...linux.whole_file import write_whole
 from ...supervise.address import address_of, listen, parse_address
 from ...supervise.beside import Beside
 from ...supervise.control import make_folder
-from ..whole_file import write_whole
 from .guard import Guard
 
 TYPE_CHECKING = False

@@ -5,13 +5,16 @@ import os
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def write_whole(path: str, data: bytes, mode: "int | None" = None) -> None:
+def write_whole(
+    path: str, data: bytes, mode: "int | None" = None, owner: "tuple[int, int] | None" = None
+) -> None:
     """Write a new file beside it, and rename that: what was there stays until all is written.
 
     Args:
         path: of the file; what is there is replaced, a symbolic link too.
         data: all of it.
         mode: its permissions, whatever the umask; None is 0666 less the umask.
+        owner: (uid, gid) that it is to have; None: whoever writes it.
 
     Raises:
         OSError: it cannot be written; nothing is left behind, and what was there stays.
@@ -22,6 +25,8 @@ def write_whole(path: str, data: bytes, mode: "int | None" = None) -> None:
     fd = _create(new, 0o666 if mode is None else 0o600)
     try:
         with open(fd, "wb") as file:
+            if owner is not None:
+                os.fchown(fd, *owner)
             if mode is not None:
                 os.fchmod(fd, mode)
             file.write(data)
