@@ -689,7 +689,12 @@ def test_a_package_that_is_run(tmp_path):
     done = subprocess.run(
         [sys.executable, "app"], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
-    assert done.stdout == "2\n" or "install cloudpickle" in done.stderr
+    try:
+        import cloudpickle  # noqa: F401
+    except ImportError:
+        assert "install cloudpickle" in done.stderr or "cannot be sent" in done.stderr
+    else:
+        assert done.stdout == "2\n", done.stderr
 
 
 @of_python

@@ -3,7 +3,6 @@
 import os
 
 from ..cgroup import systemd
-from ..cgroup.unit_names import check_unit
 from ..errors import InvalidValueError
 
 TYPE_CHECKING = False
@@ -31,8 +30,16 @@ def wish(values: "dict[str, Any]", what: "list[str]", name: "str | None" = None)
                     hint=f"--{option} is for the scope that systemd makes",
                 )
     wishes.use = not values.get("no_systemd")
-    wishes.unit = check_unit(values["unit"], "scope") if "unit" in values else None
-    wishes.slice = check_unit(values["slice"], "slice") if "slice" in values else None
+    wishes.unit = _unit(values.get("unit"), "scope")
+    wishes.slice = _unit(values.get("slice"), "slice")
     wishes.name = name or f"{os.path.basename(what[0])[:32].lstrip('.')}-{os.getpid()}"
     wishes.description = "climits: " + " ".join(what)
     wishes.leave_service = True
+
+
+def _unit(name: "str | None", kind: str) -> "str | None":
+    if name is None:
+        return None
+    from ..cgroup.unit_names import check_unit
+
+    return check_unit(name, kind)

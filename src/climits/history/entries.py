@@ -30,7 +30,7 @@ class Entry(Record):
 
     Attributes:
         started: seconds since the epoch.
-        source: which command ran it: run, container, batch, supervise or measure.
+        source: which command ran it: run, container, enter, batch, supervise or measure.
         name: of the job or the program, or None.
         command: the program and its arguments; very long ones are cut.
         cwd: the directory that it ran in.

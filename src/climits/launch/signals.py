@@ -44,7 +44,8 @@ class Relay:
         _signal.signal(_CHLD, _signal.SIG_DFL)
         old = _signal.pthread_sigmask(_signal.SIG_BLOCK, _WATCHED)
         self.sigmask = mask_of(old)
-        # One that was ignored when we were started (nohup, or & without job control) stays so.
+        # Also those that were ignored when we were started (nohup, or & without job control): what
+        # is blocked the kernel keeps all the same, and whether to ignore it the program decides.
         self.fd = signalfd(mask_of(_WATCHED))
 
     def pending(self) -> "int | None":
