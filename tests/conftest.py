@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support import HERE, IN_VM, PROGRAMS, our_cgroups
+from support import HERE, IN_VM, PROGRAMS, our_cgroups, until
 
 from climits.cgroup.layout import current
 from climits.cli.main import dispatch
@@ -183,9 +183,21 @@ def nothing_is_left(request):
     for path in left:
         for pid in Path(path, "cgroup.procs").read_text().split():
             os.kill(int(pid), 9)
+    for path in left:  # or the tests that follow would fail for it
+        until(lambda path=path: _is_removed(path), f"cannot be removed: {path}")
     assert left == [], f"cgroups left behind: {left}"
     with pytest.raises(ChildProcessError):  # no child, not even a zombie
         os.waitpid(-1, os.WNOHANG)
+
+
+def _is_removed(path):
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        pass
+    except OSError:  # its processes are ending
+        return False
+    return True
 
 
 @pytest.fixture

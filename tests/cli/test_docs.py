@@ -66,7 +66,8 @@ def test_the_commands_of_the_pages(folder, block):
         )  # fmt: skip
     promised = re.match(r"# ends with (\d+)", block)
     assert done.returncode == int(promised[1] if promised else 0), (path / "out").read_text()
-    assert "fault" not in (path / "out").read_text()
+    # A fault of ours, or of memory; /etc/default is none.
+    assert not re.search(r"\bfault\b", (path / "out").read_text())
     assert our_cgroups() == []
 
 

@@ -704,7 +704,7 @@ def test_without_drgn_it_is_said_how_to_get_it(kernel, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "drgn", None)
     with pytest.raises(UnsupportedError, match="drgn cannot be imported") as caught:
         kernel.look(SimpleNamespace())
-    assert caught.value.hint == "pip install climits[kernel]"
+    assert caught.value.hint == "pip install 'climits[kernel]'"
 
 
 @pytest.fixture

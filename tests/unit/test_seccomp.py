@@ -484,7 +484,7 @@ def test_without_libseccomp_the_remedy_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "seccomp", None)
     with pytest.raises(UnsupportedError, match="without libseccomp and its Python bind") as caught:
         filter_for(profile())
-    for part in ("pip install climits[container]", "libseccomp2", "--seccomp none"):
+    for part in ("pip install 'climits[container]'", "libseccomp2", "--seccomp none"):
         assert part in caught.value.hint
 
 

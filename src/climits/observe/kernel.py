@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _KCORE = "/proc/kcore"
 _BTF = "/sys/kernel/btf/vmlinux"
-_INSTALL = "pip install climits[kernel]"
+_INSTALL = "pip install 'climits[kernel]'"
 #: BTF has no types of variables: those that are used here, and by drgn's helpers.
 _VARIABLES = {
     "init_task": "struct task_struct",

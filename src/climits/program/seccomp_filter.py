@@ -251,7 +251,7 @@ def _library() -> "ModuleType":
         except ImportError:
             raise UnsupportedError(
                 "no seccomp filter without libseccomp and its Python binding",
-                hint="pip install climits[container], and install libseccomp2 (or libseccomp); "
+                hint="pip install 'climits[container]', and install libseccomp2 (or libseccomp); "
                 "or give --seccomp none",
             ) from None
     return library
