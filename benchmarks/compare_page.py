@@ -79,7 +79,7 @@ POOLS = {
 POOL_ROWS = {
     "kernel": "a limit for each worker",
     "cause": "the task's error says that memory ran out",
-    "others": "the other tasks keep their results",
+    "others": "all other tasks keep their results",
     "after": "the pool goes on",
     "timeout": "a task that runs too long is ended",
     "lambdas": "lambdas and closures",
@@ -248,7 +248,8 @@ def escaped(text, code):
 
 
 def version_lines(versions):
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
+    tried_first = sorted(versions.items(), key=lambda item: item[1].endswith("(cited)"))
+    return ", ".join(f"{name} {version}" for name, version in tried_first)
 
 
 def made(name, kept):
