@@ -270,7 +270,7 @@ def test_a_wish_of_nothing_changes_nothing(memory):
 
 
 @pytest.mark.parametrize("kind", WITH_SWAP)
-@settings(deadline=None, database=None, max_examples=100)
+@settings(deadline=None, database=None, max_examples=100, derandomize=True)
 @given(data=st.data())
 def test_whatever_is_wished_for_one_after_the_other_is_kept(kind, data):
     v1._memsw = None

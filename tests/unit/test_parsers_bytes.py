@@ -249,6 +249,7 @@ def test_a_request_without_an_end_is_refused():
     shaped({"ok": False, "error": "x", "hint": None}).map(lambda v: json.dumps(v).encode()),
 ))  # fmt: skip
 @example(b'{"ok": false}')
+@example(b'{"ok": false, "error": ""}')
 @example(DEEP)
 def test_any_answer_is_one_or_an_error(line):
     ours, theirs = socket.socketpair()

@@ -85,7 +85,8 @@ class Client:
         except OSError as e:
             raise ClimitsError(f"the supervisor does not answer: {e}", errno=e.errno) from None
         if not answer["ok"]:
-            raise ClimitsError(str(answer.get("error")), hint=answer.get("hint"))
+            said = answer.get("error") or "the supervisor refuses, and does not say why"
+            raise ClimitsError(str(said), hint=answer.get("hint"))
         return answer.get("result")
 
     def _next(self) -> "dict[str, Any]":
