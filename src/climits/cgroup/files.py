@@ -247,6 +247,10 @@ class Directory:
         """Process ids in this cgroup, its children left out; may be empty."""
         return [int(pid) for pid in self.read("cgroup.procs").split()]
 
+    def controllers(self) -> list[str]:
+        """The controllers that it may hand down to its children; of v1 none, which has no list."""
+        return (self.read_optional("cgroup.controllers") or b"").decode().split()
+
     def children(self) -> list[str]:
         """Names of the child cgroups; may be empty."""
         try:

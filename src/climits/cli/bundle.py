@@ -83,6 +83,14 @@ def load() -> None:
     sys.meta_path.insert(0, _FINDER)
 
 
+def forget() -> None:
+    """Give the bundle's memory back, for who goes on for long; nothing may be saved after that.
+
+    What is imported later, Python looks for by itself.
+    """
+    _entries.clear()
+
+
 def save() -> None:
     """Write what is loaded now, if any of it did not come from the bundle."""
     if sys.dont_write_bytecode:

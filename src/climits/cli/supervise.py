@@ -9,6 +9,7 @@ from ..cgroup import placement
 from ..errors import InvalidValueError
 from ..supervise.config_values import POLICY
 from ..supervise.policy import Policy
+from . import bundle
 from .options import SUPERVISE as OPTIONS
 from .run import environment
 from .scope import wish
@@ -131,7 +132,7 @@ def _from_file(values: "dict[str, Any]", command: list[str], tell: "Any") -> int
     path = os.path.abspath(values["config"])
     wish(values, ["supervise", "-c", path])
     try:
-        config = load(path)
+        config = load(path, apart=True)
     except ConfigError as e:
         for problem in e.problems:
             sys.stderr.write(f"climits: {problem}\n")
@@ -225,6 +226,7 @@ def _tell_address(form: str, event: str, url: str, more: "dict[str, str] | None"
 
 
 def _run(supervisor: "Supervisor") -> None:
+    bundle.forget()
     try:
         supervisor.run()
     finally:

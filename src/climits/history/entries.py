@@ -99,8 +99,10 @@ def _is_row(values: "list[Any]") -> bool:
             good = name not in _NEEDED
         elif name == "command":
             good = isinstance(value, list) and all(isinstance(word, str) for word in value)
-        elif name in _TEXTS or value == "max":
-            good = isinstance(value, str) and (name in _TEXTS or name == "memory_max")
+        elif name in _TEXTS:
+            good = isinstance(value, str)
+        elif name == "memory_max" and value == "max":
+            good = True
         else:
             good = isinstance(value, (int, float)) and abs(value) < 1 << 63  # of nan it is not
         if not good:

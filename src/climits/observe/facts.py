@@ -235,7 +235,7 @@ def _user_facts() -> UserFacts:
     if memory is not None and memory.delegates:
         try:
             directory = Directory(memory.directory_path(systemd.user_manager(uid)))
-            delegated = frozenset(directory.read("cgroup.controllers").decode().split())
+            delegated = frozenset(directory.controllers())
             directory.close()
         except CgroupError:
             pass

@@ -129,7 +129,7 @@ def _delegated(group: Cgroup, layout: Layout) -> frozenset[str]:
             directory = Directory(path)
         except CgroupError:
             continue
-        found.update(directory.read("cgroup.controllers").decode().split())
+        found.update(directory.controllers())
         directory.close()
     return frozenset(found)
 

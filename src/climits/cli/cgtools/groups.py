@@ -118,7 +118,7 @@ def check_controllers(
     """
     if not hierarchy.delegates or not set(controllers) - {CORE}:
         return
-    enabled = directory.read("cgroup.controllers").decode().split()
+    enabled = directory.controllers()
     for controller in controllers:
         if controller != CORE and controller not in enabled:
             raise CgroupGoneError(

@@ -66,9 +66,11 @@ def free_range(text: str, definitions: str, taken: "list[int]", kind: str) -> tu
 def _parse(text: str) -> "list[tuple[str, int, int]]":
     found = []
     for row in (line.split(":") for line in text.splitlines()):
-        numbers = [whole_number(word.strip()) for word in row[1:]]
-        if len(row) == 3 and None not in numbers:
-            found.append((row[0], numbers[0] or 0, numbers[1] or 0))
+        if len(row) != 3:
+            continue
+        first, count = (whole_number(word.strip()) for word in row[1:])
+        if first is not None and count is not None:
+            found.append((row[0], first, count))
     return found
 
 

@@ -230,14 +230,6 @@ def kernel_could() -> bool:
             path = os.path.dirname(path)
         if not os.access(path, os.W_OK | os.X_OK):
             return False
-        if hierarchy.delegates and not {*controllers} <= {*_handed_down(path)}:
+        if hierarchy.delegates and not {*controllers} <= {*Directory(path).controllers()}:
             return False  # as in a step of Slurm's, which is its user's and has no controller
     return True
-
-
-def _handed_down(path: str) -> list[str]:
-    """The controllers that a cgroup's children can have."""
-    directory = Directory(path)
-    controllers = (directory.read_optional("cgroup.controllers") or b"").decode().split()
-    directory.close()
-    return controllers
