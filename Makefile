@@ -1,6 +1,7 @@
 # make demo   sets up and shows the main job
 # make test   sets up and runs everything
 # make check  lint, types, unit: the inner loop
+# make matrix runs the tests on every kernel and layout: for a release, as it takes an hour
 # make bench  measures, beside the peers
 # make docs   builds the documentation site, into site/
 # make dist   makes the wheels and the source package, into dist/
@@ -17,7 +18,7 @@ SOURCES := $(shell find src scripts share -type f -not -name '*.pyc') setup.py p
 # The compiled tests must be seen by the VM, where compiling takes 20 times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check lint types unit kernel packages test-vm docs mutants sanitize coverage bench dist deb clean
+.PHONY: help demo test check lint types unit kernel packages test-vm matrix docs mutants sanitize coverage bench dist deb clean
 .DEFAULT_GOAL := help
 
 help:
@@ -80,6 +81,10 @@ packages: $(VENV)/.dev dist deb
 test-vm: $(VENV)/.installed $(VENV)/.dev
 	@$(BIN)/python -m pytest -q tests/vm
 	@$(BIN)/python tests/vm/matrix.py
+
+matrix: $(VENV)/.installed $(VENV)/.dev
+	@tools/setup.sh system
+	@$(BIN)/python tests/vm/matrix.py --all
 
 # ---- looking at the tests: each takes long, so `make test` does without them --------------------
 
