@@ -124,6 +124,8 @@ PARTS = {
     "program.bundle_linux.read_linux": "program.bundle.read_bundle",
     "program.bundle_mounts.read_mounts": "program.bundle.read_bundle",
     "supervise.alarms._split": "supervise.alarms.parse_alarm",
+    "supervise.config._parse": "supervise.config.load",
+    "supervise.config._parse_apart": "supervise.config.load",
     "supervise.config_programs.read_programs": "supervise.config.load",
     "supervise.toml_lines._decode": "supervise.toml_lines.parse",
     "units._read_size": "units.parse_size",
