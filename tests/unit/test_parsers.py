@@ -138,7 +138,7 @@ PARTS = {
 NONE = frozenset((
     "batch.dask_call.load", "cgroup.params.read", "cgroup.params.read_known",
     "cgroup.translate.read", "cli.batch_jobs._from_values", "cli.batch_jobs._split",
-    "cli.batch_jobs.read_jobs", "cli.bundle.load", "cli.cgtools.config._load",
+    "cli.batch_jobs.read_jobs", "cli.bundle._read", "cli.bundle.load", "cli.cgtools.config._load",
     "cli.cgtools.config._read", "cli.cgtools.create.read_permission",
     "cli.cgtools.get._read_error", "cli.explain._read", "cli.measure._read", "cli.service._read",
     "cli.supervise._from_file", "cli.supervise._from_words", "launch.mounts.read_only_copy",

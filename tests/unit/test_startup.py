@@ -24,6 +24,10 @@ DEAR = {
 }  # fmt: skip
 
 
+#: The script's work without the script: Python tells of what else comes from one file.
+MAIN = ("-c", "from climits.cli.main import main; main()")
+
+
 def loaded(*argv):
     """The returncode and the modules that a Python command line imports."""
     done = subprocess.run(
@@ -47,7 +51,7 @@ def nothing():
 
 
 @pytest.fixture(scope="module")
-def one_run(nothing, script):
+def one_run(nothing):
     if os.geteuid() != 0:
         pytest.skip("an ordinary user may have no right to make a cgroup")
     name = f"climits-startup-{os.getpid()}"
@@ -55,7 +59,8 @@ def one_run(nothing, script):
         climits.Cgroup.create(name, memory="1M").remove()
     except climits.ClimitsError as e:
         pytest.skip(f"no cgroup can be made here: {e}")
-    returncode, names, rest = loaded(script, "run", "--quiet", "--memory", "60M", "--", "/bin/true")
+    words = ("run", "--quiet", "--memory", "60M", "--", "/bin/true")
+    returncode, names, rest = loaded(*MAIN, *words)
     assert (returncode, rest) == (0, "")
     assert "climits.program.process" in names
     return names - nothing
@@ -110,8 +115,14 @@ def test_the_package_can_be_run_as_a_module():
 
 
 @pytest.mark.parametrize("argv", [["version"], ["--help"], ["run", "--memory"]])
-def test_a_command_that_runs_nothing_loads_no_cgroup_code(nothing, script, argv):
-    _, names, _ = loaded(script, *argv)
+def test_a_command_that_runs_nothing_loads_no_cgroup_code(nothing, argv):
+    _, names, _ = loaded(*MAIN, *argv)
     assert "climits.cli.main" in names
     assert "climits.cgroup.memory.v1" not in names and "climits.cgroup.memory.v2" not in names
     assert not {name.split(".")[0] for name in names - nothing} & {"re", "argparse", "subprocess"}
+
+
+def test_the_script_itself_loads_nothing_dear(nothing, script):
+    returncode, names, rest = loaded(script, "run", "--memory")
+    assert (returncode, rest.count("\n")) == (125, 0) and "climits.cli.bundle" in names
+    assert not {name.split(".")[0] for name in names - nothing} & DEAR

@@ -1,9 +1,10 @@
-"""One file with the byte code of what a run loads.
+"""One file with the byte code of what a command loads, in the order in which it is run.
 
-Python looks for each of thirty modules by itself, in seven directories: a tenth of a run's time.
-So the first `climits run` puts their byte code together into one file beside it in ``__pycache__``,
-and the next ones take it from there.  As with Python's own byte code, each entry counts only while
-its source has the time and size that it was made from, and a file that cannot be read or written
+Python looks for each of forty modules by itself, in seven directories, and reads it by itself: a
+fourth of what `climits run` takes.  So the first run of a command notes in which order its modules
+were complete, and puts their byte code together into one file in ``__pycache__``; the next run has
+one module after the other from there.  As with Python's own byte code, it counts only while each
+source has the time and size that it was made from, and a file that cannot be read or written
 changes nothing but the speed.
 
 Source: PEP 3147 (``__pycache__``), PEP 451 (specs); the header of byte code files is in
@@ -14,105 +15,124 @@ import marshal
 import os
 import sys
 from _frozen_importlib import ModuleSpec
-from _frozen_importlib_external import MAGIC_NUMBER
+from _frozen_importlib_external import MAGIC_NUMBER, PathFinder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import ModuleType
+    from types import CodeType
     from typing import Any
 
+    #: Name, whether it is a package, its source, that one's time and size, the code.
+    Row = tuple[str, bool, str, bytes, CodeType]
+
 _PACKAGE = __name__.partition(".")[0]
-_BEFORE = (_PACKAGE, f"{_PACKAGE}.cli", __name__)  # loaded before there is a bundle
-_HEADER = 16  # magic number, flags, time and size of the source, 4 bytes each
+#: The commands that scripts call again and again; others are not worth a file.
+_COMMANDS = ("run", "container", "get", "set", "tree")
+#: Rooms of which these commands load something for an option only: that others shall not pay for.
+_FOR_AN_OPTION = ("supervise", "program.polling", "observe.recordings")
 
-_entries: "dict[str, tuple[bool, str, bytes]]" = {}  # name: (is a package, source, byte code file)
-
-
-def _path() -> str:
-    package = os.path.dirname(os.path.dirname(__file__))
-    return f"{package}/__pycache__/run.{sys.implementation.cache_tag}.bundle"
+_loaded: list[str] = []  # in the order in which they were complete; empty with a bundle
 
 
-class _Finder:
-    """Finds the modules of the bundle; see importlib.abc.MetaPathFinder and Loader."""
+class _Recorder:
+    """Finds modules as Python does, and notes when each is complete."""
 
     @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> "Any":  # noqa: ARG004
-        entry = _entries.get(name)
-        if entry is None or not _is_current(entry[1], entry[2]):
-            return None
-        package, source, _ = entry
-        spec = ModuleSpec(name, _FINDER, origin=source, is_package=package)
-        spec.has_location = True
-        if package:
-            spec.submodule_search_locations = [os.path.dirname(source)]
+    def find_spec(name: str, path: "Any" = None, target: "Any" = None) -> "ModuleSpec | None":
+        spec = PathFinder.find_spec(name, path, target) if name.startswith(_PACKAGE) else None
+        if spec is not None and spec.cached is not None and spec.loader is not None:
+            run = spec.loader.exec_module
+
+            def exec_module(module: "Any") -> None:
+                run(module)
+                _loaded.append(name)
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
-
-    @staticmethod
-    def create_module(spec: object) -> None:  # noqa: ARG004 - Python's ordinary module will do
-        return None
-
-    @staticmethod
-    def exec_module(module: "ModuleType") -> None:
-        exec(marshal.loads(_entries[module.__name__][2][_HEADER:]), module.__dict__)
-
-
-_FINDER: "Any" = _Finder  # Python asks no more of it than these three functions
-
-
-def _is_current(source: str, code: bytes) -> bool:
-    try:
-        stat = os.stat(source)
-    except OSError:
-        return False
-    wanted = MAGIC_NUMBER + bytes(4) + _four_bytes(int(stat.st_mtime)) + _four_bytes(stat.st_size)
-    return code.startswith(wanted)
-
-
-def _four_bytes(number: int) -> bytes:
-    return (number & 0xFFFF_FFFF).to_bytes(4, "little")
 
 
 def load() -> None:
-    """Take modules from the bundle from now on, if there is one."""
-    try:
-        with open(_path(), "rb") as file:
-            _entries.update(marshal.loads(file.read()))
-    except (OSError, ValueError, EOFError, TypeError):
+    """Load what the command needs from its bundle, or note what it loads."""
+    command = _command()
+    if command is None:
         return
-    sys.meta_path.insert(0, _FINDER)
-
-
-def forget() -> None:
-    """Give the bundle's memory back, for who goes on for long; nothing may be saved after that.
-
-    What is imported later, Python looks for by itself.
-    """
-    _entries.clear()
+    rows = _read(_path(command))
+    if rows is not None:
+        for row in rows:
+            _run(*row)
+    elif not sys.dont_write_bytecode:
+        sys.meta_path.insert(0, _Recorder)  # Python asks for no more of it
 
 
 def save() -> None:
-    """Write what is loaded now, if any of it did not come from the bundle."""
-    if sys.dont_write_bytecode:
+    """Write the bundle, where there was none."""
+    command = _command()
+    if command is None or not _loaded:
         return
-    loaded = {
-        name: module.__spec__
-        for name, module in sys.modules.items()
-        if name.partition(".")[0] == _PACKAGE and name not in _BEFORE and module.__spec__
-    }
-    if all(spec.loader is _FINDER or spec.cached is None for spec in loaded.values()):
-        return
-    entries = dict(_entries)  # another command's are kept: those that are stale do no harm
+    by_option = tuple(f"{_PACKAGE}.{room}" for room in _FOR_AN_OPTION)
     try:
-        for name, spec in loaded.items():
-            if spec.loader is not _FINDER and spec.cached is not None and spec.origin is not None:
-                with open(spec.cached, "rb") as file:
-                    code = file.read()
-                if _is_current(spec.origin, code):
-                    package = spec.submodule_search_locations is not None
-                    entries[name] = package, spec.origin, code
+        rows = [_row(name) for name in _loaded if not name.startswith(by_option)]
         from ..linux.whole_file import write_whole
 
-        write_whole(_path(), marshal.dumps(entries))
-    except (OSError, ImportError):  # the latter: taken away while the program ran
-        pass  # no byte code, or no right to write there: as before, only slower
+        write_whole(_path(command), marshal.dumps((MAGIC_NUMBER, rows)))
+    except (OSError, ImportError, ValueError, EOFError, TypeError):  # no byte code, or taken away
+        pass  # while the program ran, or no right to write there: as before, only slower
+
+
+def _command() -> "str | None":
+    return next((word for word in sys.argv[1:2] if word in _COMMANDS), None)
+
+
+def _path(command: str) -> str:
+    package = os.path.dirname(os.path.dirname(__file__))
+    return f"{package}/__pycache__/{command}.{sys.implementation.cache_tag}.bundle"
+
+
+def _read(path: str) -> "list[Row] | None":
+    """What the bundle holds; None if a part of it is not what the source says now."""
+    try:
+        with open(path, "rb") as file:
+            magic, rows = marshal.loads(file.read())
+        good = magic == MAGIC_NUMBER and all(
+            stamp == _stamp(source) for _, _, source, stamp, _ in rows
+        )
+    except (OSError, ValueError, EOFError, TypeError):
+        return None
+    return rows if good else None
+
+
+def _stamp(source: str) -> bytes:
+    """Time and size of a source, as byte code has them."""
+    stat = os.stat(source)
+    return b"".join(
+        (number & 0xFFFF_FFFF).to_bytes(4, "little")
+        for number in (int(stat.st_mtime), stat.st_size)
+    )
+
+
+def _row(name: str) -> "Row":
+    """The row of a module that Python has loaded."""
+    spec: Any = sys.modules[name].__spec__
+    stamp = _stamp(spec.origin)
+    with open(spec.cached, "rb") as file:
+        header, code = file.read(16), file.read()
+    if header != MAGIC_NUMBER + bytes(4) + stamp:
+        raise ValueError("the byte code is that of another source")
+    package = spec.submodule_search_locations is not None
+    return name, package, spec.origin, stamp, marshal.loads(code)
+
+
+def _run(name: str, package: bool, source: str, _stamp: bytes, code: "CodeType") -> None:
+    """Make a module of a row, as importlib would."""
+    if name in sys.modules:
+        return
+    spec = ModuleSpec(name, None, origin=source, is_package=package)
+    module = type(sys)(name)
+    module.__spec__, module.__file__ = spec, source
+    module.__package__ = spec.parent
+    if package:
+        module.__path__ = spec.submodule_search_locations = [os.path.dirname(source)]
+    sys.modules[name] = module
+    exec(code, module.__dict__)
+    parent, _, leaf = name.rpartition(".")
+    setattr(sys.modules[parent], leaf, module)

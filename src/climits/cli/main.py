@@ -108,7 +108,7 @@ def main() -> "NoReturn":
     except Exception as e:  # a fault of climits or of the system, never the command's status
         status = FAILED
         complain(_of_output(e) or e)
-    if status == 0 and sys.argv[1:2] in (["run"], ["container"]):
+    if status == 0:
         bundle.save()
     # Everything is written and cleaned up: tearing the interpreter down would only cost time.
     os._exit(status)

@@ -9,7 +9,6 @@ from ..cgroup import placement
 from ..errors import InvalidValueError
 from ..supervise.config_values import POLICY
 from ..supervise.policy import Policy
-from . import bundle
 from .options import SUPERVISE as OPTIONS
 from .run import environment
 from .scope import wish
@@ -226,7 +225,6 @@ def _tell_address(form: str, event: str, url: str, more: "dict[str, str] | None"
 
 
 def _run(supervisor: "Supervisor") -> None:
-    bundle.forget()
     try:
         supervisor.run()
     finally:
