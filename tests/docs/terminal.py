@@ -61,12 +61,16 @@ class Terminal:
             text = text[: text.rfind("\n") + 1]
         return clean(text)[self.used :]
 
-    def until(self, condition, what: str) -> None:
-        deadline = time.monotonic() + WAIT
+    def until(self, condition, what: str, again: str = "") -> None:
+        """Read until a condition holds; `again` is typed once more when half of the time is up."""
+        began = time.monotonic()
         while not condition():
-            left = deadline - time.monotonic()
+            left = began + WAIT - time.monotonic()
             if left <= 0:
                 raise DiffersError(f"{what} within {WAIT:.0f} s")
+            if again and left < WAIT / 2:
+                self.type(again)
+                again = ""
             if select.select([self.master], [], [], min(left, 0.5))[0]:
                 try:
                     data = os.read(self.master, 1 << 16)
@@ -91,24 +95,29 @@ class Terminal:
             self.type(command.types)
             self.end(command, [])
             return
-        interrupted = False
+        interrupted = ""
         for piece in command.pieces:
             if piece.types or command.goes_on:
                 self.wait_for(piece.lines)
                 self.type(piece.types)
-                interrupted |= bool(piece.types)
+                interrupted = interrupted or piece.types
             else:
                 killed = piece.lines and " oom-killed: " in piece.lines[-1]
-                self.end(command, piece.lines, ("137" if killed else "0") + "|130" * interrupted)
+                usual = ("137" if killed else "0") + "|130" * bool(interrupted)
+                self.end(command, piece.lines, usual, interrupted)
 
     def wait_for(self, lines: "list[str]") -> None:
         """Wait until a command that goes on has printed these lines."""
         self.until(lambda: fits(lines, self.printed(), whole=False) is not None, "not printed")
         self.used += fits(lines, self.printed(), whole=False) or 0
 
-    def end(self, command: Command, lines: "list[str]", usual: str = "0") -> None:
-        """Wait for a command's end, and hold against the page what it has printed until then."""
-        self.until(lambda: self.status() is not None, "it does not end")
+    def end(self, command: Command, lines: "list[str]", usual: str = "0", typed: str = "") -> None:
+        """Wait for a command's end, and hold against the page what it has printed until then.
+
+        What was typed to end it is typed once more if it goes on: between two commands of a line,
+        a shell may take the Ctrl+C for itself, and begin the second.
+        """
+        self.until(lambda: self.status() is not None, "it does not end", typed)
         self.busy = False
         if not command.sees and fits(lines, self.printed()) is None:
             raise DiffersError("it prints something else")
