@@ -31,7 +31,7 @@ MODULES = {
     "batch/read.py": "batch_read parsers_text",
     "cgroup/causes.py": "parsers_kernel",
     "cgroup/translate.py": "translate",
-    "cgroup/triggers.py": "parsers_text",
+    "cgroup/triggers.py": "alarms parsers_text",
     "history/suggest.py": "history_suggest",
     "linux/dbus.py": "dbus parsers_bytes",
     "linux/kmsg.py": "kmsg parsers_kernel",

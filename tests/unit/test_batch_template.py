@@ -25,7 +25,7 @@ def test_commands_are_lines_that_are_no_comments():
 
 def test_a_nul_byte_among_commands_is_refused():
     with pytest.raises(InvalidValueError) as caught:
-        commands_of(b"echo\n\necho \0", "jobs.txt")
+        commands_of(b"echo\n\necho \0\n\0\n", "jobs.txt")
     assert str(caught.value) == "jobs.txt:3: a NUL byte may not stand in a command"
 
 
@@ -43,6 +43,7 @@ def test_a_nul_byte_among_commands_is_refused():
         ("{.}", "x.tar.gz", "x.tar"),
         ("{/}", "a/b.txt", "b.txt"),
         ("{/}", "a/b/", "b"),
+        ("{/}", "a/b/X", "X"),
         ("{/}", "b", "b"),
         ("{/}", "/", "/"),
         ("{#}", "a", "7"),
@@ -83,6 +84,15 @@ PRINTING = [
     "printf '' '\"' \"'\" \\' \\\"; printf %s {}",
     "printf '' a#b; printf %s {} # it's nothing",
     "printf %s \"\"''{}",
+    # What is around a place must have been left again, and a state not entered, at the right byte.
+    "printf '' {} {}; printf %s {}",
+    "printf '' '\\'; printf %s {}",
+    "printf '' \\a'b'; printf %s {}",
+    "printf '' $'a'; printf %s {}",
+    'printf %s "$(true){}"',
+    'printf %s "$( (true); printf %s {}; printf .)" | head -c -1',
+    "printf '' a# X#b X; printf %s {}",
+    "true # \\\nprintf %s {}",
 ]
 
 nasty = st.text(st.sampled_from("ab'\"`$(){}\\ \n#;&|<>*?!~-/.\t\u00e9"), min_size=1, max_size=12)

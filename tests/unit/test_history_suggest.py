@@ -37,6 +37,17 @@ def test_one_run_and_the_margin():
     assert (found.runs, found.percentile, found.margin) == (1, 95.0, 15.0)
 
 
+def test_a_run_below_its_limit_has_the_margin_too():
+    assert limit_of([run(100, 200)]) == 115
+    assert limit_of([run(100, 200)], margin=1000) == 1100
+
+
+def test_what_it_says_of_the_runs():
+    found = suggest([run(10, started=3.0), run(30, started=1.0), run(20, started=2.0)])
+    assert (found.first, found.last, found.exact) == (1.0, 3.0, True)
+    assert suggest([run(10)], exact=False).exact is False
+
+
 def test_it_is_rounded_up_to_mib():
     assert limit_of([run(1, memory_peak=1)]) == 1
     assert limit_of([run(1, memory_peak=MIB + 1)], margin=0) == 2
@@ -72,6 +83,19 @@ def test_an_oom_killed_run_alone_is_a_guess():
     found = suggest([killed(60)])
     assert (found.memory, found.basis, found.value) == (90 * MIB, "oom-killed", 60 * MIB)
     assert (found.runs, found.oom_killed) == (1, 1)
+
+
+def test_a_run_that_the_whole_machine_killed_counts_as_killed_at_its_peak():
+    found = suggest([run(60, verdict="oom-killed", returncode=-9, exit_status=137, oom_kill=1)])
+    assert (found.memory, found.basis, found.value) == (90 * MIB, "oom-killed", 60 * MIB)
+    assert (found.oom_killed, found.at_limit) == (1, 0)
+
+
+def test_the_weight_of_a_killed_run_is_shared_among_those_above_it():
+    runs = [run(10), run(10), run(10), run(10), killed(60), run(100), run(200)]
+    # 4 below, one and a half each above: 100 MiB do for 5.5 of 7.
+    assert limit_of(runs, percentile=78, margin=0) == 100
+    assert limit_of(runs, percentile=79, margin=0) == 200
 
 
 def test_an_oom_killed_run_counts_as_those_that_needed_more():
@@ -117,6 +141,7 @@ def test_failed_runs_do_not_count_and_stopped_ones_do():
         ({"percentile": 100.1}, "percentile: 100.1: must be"),
         ({"percentile": float("nan")}, "percentile: nan: must be"),
         ({"margin": -1}, "margin: -1: must be"),
+        ({"margin": 1000.5}, "margin: 1000.5: must be"),
         ({"margin": float("inf")}, "margin: inf: must be"),
     ],
 )
@@ -176,3 +201,18 @@ def test_runs_that_tell_nothing_are_passed_over():
     never = of("make", verdict="failed-to-start", memory_peak=None)
     unknown = of("make", memory_peak=None)
     assert relevant([never, unknown, failed], ["make"], "/") == ([], False)
+
+
+def test_the_hallmark_is_the_end_of_a_word_in_json():
+    assert hallmark(["/usr/bin/sort", "x"]) == 'sort"'
+    assert hallmark(["/usr/bin/sort"]) in json.dumps(["/opt/bin/sort", "x"])
+
+
+def test_a_program_that_never_started_tells_nothing():
+    entries = [run(10, verdict="failed-to-start", returncode=0)]
+    assert relevant(entries, ["sort", "x"], "/") == ([], False)
+
+
+def test_without_a_directory_a_relative_path_is_of_the_root():
+    entry = run(10, command=["/app", "x"])
+    assert relevant([entry], ["./app", "x"], None) == ([entry], True)

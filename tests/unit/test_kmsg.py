@@ -158,12 +158,26 @@ def test_several_kills_among_those_of_others_keep_their_order_and_figures():
         "",
         "a,task=b",
         ",task_memcg=/,",
+        "Killed process 9 (x",
     ],
 )
 @pytest.mark.parametrize("report", [v1_report, v2_report])
 def test_names_with_spaces_parentheses_and_commas(report, name):
     log = [*report(7, name, WEB), killed_line(7, name)]
     assert parse_oom_kills(log, WEB) == [kill(name=name)]
+
+
+def test_lines_that_were_cut_end_nothing_but_themselves():
+    report = v1_report(7, "tail", WEB)
+    cut = report[-1].partition(",pid=")[0]
+    assert parse_oom_kills([cut, *report, killed_line(7, "tail")], WEB) == [kill()]
+    short = killed_line(7, "tail").partition(" total-vm")[0]
+    assert parse_oom_kills([*report, short], WEB) == []
+
+
+def test_only_the_announcement_of_a_group_is_one():
+    idle = f"Tasks in {WEB} are idle, and none of them is going to be killed"
+    assert parse_oom_kills([idle, killed_line(7, "tail")], WEB) == []
 
 
 @pytest.mark.parametrize("path", ["/climits/a b", "/climits/a,task_memcg", "/climits/x(1)", "/a"])

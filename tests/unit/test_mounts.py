@@ -67,6 +67,12 @@ def test_options_are_those_of_the_filesystem():
     assert only(text).options == {"rw", "cpu", "cpuacct", "xattr"}
 
 
+def test_no_other_character_is_escaped():
+    assert only(r"32 31 0:29 / /mnt/a\130\040\134040b rw - cgroup cgroup rw,cpu").point == (
+        "/mnt/a\\130 \\040b"
+    )
+
+
 @pytest.mark.parametrize("char", ["\u00a0", "\u2028", "\x0c", "\x85", "\x1c"])
 def test_only_what_the_kernel_escapes_ends_a_field_or_a_line(char):
     mount = only(f"32 31 0:29 / /mnt/a{char}b rw - cgroup cgroup rw,cpu")

@@ -107,6 +107,8 @@ def test_what_one_file_tells_of_a_process(files):
     assert proc.summary(7) == ("a (b) c", "S", 1, 3, 21 * 4096, False)
     assert proc.summary(8)[5] is True  # PF_KTHREAD
     assert proc.summary(9) is None
+    files({"/proc/7/stat": STAT.replace(b"(a (b) c)", b"(\xff)")})
+    assert proc.summary(7)[0] == "\ufffd"
 
 
 def test_the_status_the_arguments_and_the_name_of_a_process(files):
@@ -223,6 +225,11 @@ def test_the_configuration_of_a_kernel_comes_back(values):
     for name, value in values.items():
         text += f"{name}={value}\n" if value in ("y", "m", "1024") else f'{name}="{value}"\n'
     assert parse_config(text) == values
+
+
+def test_what_is_no_option_is_left_out_of_the_configuration():
+    text = 'CONFIG_ALONE\nOTHER=1\nCONFIG_A=y\nCONFIG_B="XaX"\n'
+    assert parse_config(text) == {"CONFIG_A": "y", "CONFIG_B": "XaX"}
 
 
 def test_the_first_configuration_that_can_be_read_is_taken(tmp_path):
