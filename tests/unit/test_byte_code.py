@@ -96,6 +96,17 @@ def test_a_changed_source_counts_at_once_and_the_file_is_made_anew(package):
     assert loaded > 20
 
 
+def test_a_copy_of_the_package_runs_its_own_code(package, tmp_path):
+    whole, _ = start(package)
+    copy = tmp_path / "elsewhere/climits"
+    shutil.copytree(package, copy)
+    modules, loaded = start(copy)
+    assert loaded == len(whole) and all(str(copy) in line for line in modules)
+    with open(copy / "units.py", "a") as file:
+        file.write("NEW = 1\n")
+    assert start(copy) == (modules, ALONE)
+
+
 @pytest.mark.parametrize("damage", [
     lambda data: b"",
     lambda data: b"garbage" + data,

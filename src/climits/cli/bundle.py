@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from types import CodeType
     from typing import Any
 
-    #: Name, whether it is a package, its source, that one's time and size, the code.
+    #: Name, whether it is a package, its source below _PLACE, that one's time and size, the code.
     Row = tuple[str, bool, str, bytes, CodeType]
 
 _PACKAGE = __name__.partition(".")[0]
+_PLACE = os.path.dirname(os.path.dirname(__file__))
 #: The commands that scripts call again and again; others are not worth a file.
 _COMMANDS = ("run", "container", "get", "set", "tree")
 #: Rooms of which these commands load something for an option only: that others shall not pay for.
@@ -84,8 +85,7 @@ def _command() -> "str | None":
 
 
 def _path(command: str) -> str:
-    package = os.path.dirname(os.path.dirname(__file__))
-    return f"{package}/__pycache__/{command}.{sys.implementation.cache_tag}.bundle"
+    return f"{_PLACE}/__pycache__/{command}.{sys.implementation.cache_tag}.bundle"
 
 
 def _read(path: str) -> "list[Row] | None":
@@ -103,7 +103,7 @@ def _read(path: str) -> "list[Row] | None":
 
 def _stamp(source: str) -> bytes:
     """Time and size of a source, as byte code has them."""
-    stat = os.stat(source)
+    stat = os.stat(f"{_PLACE}/{source}")
     return b"".join(
         (number & 0xFFFF_FFFF).to_bytes(4, "little")
         for number in (int(stat.st_mtime), stat.st_size)
@@ -113,25 +113,27 @@ def _stamp(source: str) -> bytes:
 def _row(name: str) -> "Row":
     """The row of a module that Python has loaded."""
     spec: Any = sys.modules[name].__spec__
-    stamp = _stamp(spec.origin)
+    source = os.path.relpath(spec.origin, _PLACE)  # not that of a copy's original
+    stamp = _stamp(source)
     with open(spec.cached, "rb") as file:
         header, code = file.read(16), file.read()
     if header != MAGIC_NUMBER + bytes(4) + stamp:
         raise ValueError("the byte code is that of another source")
     package = spec.submodule_search_locations is not None
-    return name, package, spec.origin, stamp, marshal.loads(code)
+    return name, package, source, stamp, marshal.loads(code)
 
 
 def _run(name: str, package: bool, source: str, _stamp: bytes, code: "CodeType") -> None:
     """Make a module of a row, as importlib would."""
     if name in sys.modules:
         return
-    spec = ModuleSpec(name, None, origin=source, is_package=package)
+    path = f"{_PLACE}/{source}"
+    spec = ModuleSpec(name, None, origin=path, is_package=package)
     module = type(sys)(name)
-    module.__spec__, module.__file__ = spec, source
+    module.__spec__, module.__file__ = spec, path
     module.__package__ = spec.parent
     if package:
-        module.__path__ = spec.submodule_search_locations = [os.path.dirname(source)]
+        module.__path__ = spec.submodule_search_locations = [os.path.dirname(path)]
     sys.modules[name] = module
     exec(code, module.__dict__)
     parent, _, leaf = name.rpartition(".")
