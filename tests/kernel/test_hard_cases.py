@@ -177,7 +177,7 @@ def test_a_cgroup_that_was_given_back_is_gone():
 
 
 def test_the_bundle_is_made_used_and_renewed(command, hog):
-    path = bundle._path()
+    path = bundle._path("run")
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     if os.path.exists(path):
         os.unlink(path)
