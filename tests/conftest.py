@@ -84,7 +84,9 @@ def pytest_terminal_summary(terminalreporter, config):
     reruns = _reruns(config)
     for report in reruns:
         cause = getattr(getattr(report.longrepr, "reprcrash", None), "message", "")
-        terminalreporter.write_line(f"RERUN {report.nodeid}: {cause.partition(chr(10))[0]}")
+        terminalreporter.write_line(
+            f"RERUN {report.nodeid}: {' | '.join(cause.split(chr(10)))[:1500]}"
+        )
     if len(reruns) > MOST_RERUNS:
         terminalreporter.write_line(
             f"{len(reruns)} tests needed a second try, more than {MOST_RERUNS}: the run fails"
