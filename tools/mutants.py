@@ -45,6 +45,7 @@ MODULES = {
     "supervise/toml_lines.py": "config",
 }
 
+#: What calls itself deeply, mutmut makes twice as deep.
 CONFIG = """
 [mutmut]
 source_paths=src/
@@ -54,6 +55,8 @@ only_mutate=
 pytest_add_cli_args=
     -p
     no:cacheprovider
+    -k
+    not deep_nesting
 pytest_add_cli_args_test_selection=
 {tests}
 """
