@@ -45,7 +45,7 @@ MODULES = {
     "supervise/toml_lines.py": "config",
 }
 
-#: What calls itself deeply, mutmut makes twice as deep.
+#: Without the test of deep nesting: mutmut makes what calls itself twice as deep.
 CONFIG = """
 [mutmut]
 source_paths=src/

@@ -59,9 +59,9 @@ def load() -> None:
         return
     rows = _read(_path(command))
     if rows is not None:
-        for row in rows:
-            _run(*row)
-    elif not sys.dont_write_bytecode:
+        for name, package, source, _, code in rows:
+            _run(name, package, source, code)
+    elif not sys.dont_write_bytecode and os.access(os.path.dirname(_path(command)), os.W_OK):
         sys.meta_path.insert(0, _Recorder)  # Python asks for no more of it
 
 
@@ -123,7 +123,7 @@ def _row(name: str) -> "Row":
     return name, package, source, stamp, marshal.loads(code)
 
 
-def _run(name: str, package: bool, source: str, _stamp: bytes, code: "CodeType") -> None:
+def _run(name: str, package: bool, source: str, code: "CodeType") -> None:
     """Make a module of a row, as importlib would."""
     if name in sys.modules:
         return
