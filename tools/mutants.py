@@ -49,7 +49,9 @@ MODULES = {
 CONFIG = """
 [mutmut]
 source_paths=src/
-also_copy=tests
+also_copy=
+    tests
+    docs
 only_mutate=
 {modules}
 pytest_add_cli_args=

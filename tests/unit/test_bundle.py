@@ -341,6 +341,15 @@ def test_annotations_and_what_says_nothing(changed):
     assert left == []
 
 
+def test_what_is_off_asks_for_nothing(left):
+    # In this order: what follows one that is off is still looked at.
+    assert left({"first": False, "second": True}) == ["second: unknown"]
+
+
+def test_a_key_that_cannot_be_printed_is_escaped(left):
+    assert left({"a\nb": 1}) == [r"a\nb: unknown"]
+
+
 def test_shareable_is_all_but_mounts(changed):
     _, options, _ = changed({})
     assert options["container"].new == {*SHAREABLE, "mnt"}
@@ -515,8 +524,9 @@ def test_no_bundle(tmp_path):
         (tmp_path / "nonesuch", "no such file or directory"),
         ("a\0b", "embedded null byte"),
     ):
-        with pytest.raises(InvalidValueError, match=f"config.json: {cause}$"):
+        with pytest.raises(InvalidValueError, match=f"config.json: {cause}$") as caught:
             read_bundle(place)
+        assert caught.value.hint == "a bundle is a directory with a config.json"
     (tmp_path / "config.json").mkdir()
     with pytest.raises(InvalidValueError, match=r"config\.json: is a directory$"):
         read_bundle(tmp_path)
@@ -527,7 +537,7 @@ def test_no_bundle(tmp_path):
     [
         (b'{\n "a": 1\n "b": 2}', ":3: expecting ',' delimiter"),
         (b"", ":1: expecting value"),
-        (b'{"a":\n\n"\xff"}', ":3: not UTF-8"),
+        (b'\n{"a":\n\n"\xff\n"}\n', ":4: not UTF-8"),
         (b"[]", ":1: not an object"),
         (b"[" * 100_000, ": not JSON that can be read"),
         (b'{"ociVersion": ' + b"1" * 5000 + b"}", ": not JSON that can be read"),
@@ -540,6 +550,31 @@ def test_what_is_not_json(folder, data, problem):
     with pytest.raises(InvalidValueError) as caught:
         read_bundle(folder)
     assert str(caught.value) == f"bundle: {folder}/config.json{problem}"
+    assert caught.value.path == f"{folder}/config.json"
+
+
+def test_what_is_wrong_comes_with_a_way_out(folder):
+    for data, hint in (
+        (b"{", "make it valid JSON"),
+        (b" " * (17 << 20), "at most 16 MiB are read"),
+    ):
+        (folder / "config.json").write_bytes(data)
+        with pytest.raises(InvalidValueError) as caught:
+            read_bundle(folder)
+        assert caught.value.hint == hint
+
+
+def test_a_file_as_large_as_may_be(folder):
+    text = json.dumps(SMALL).encode()
+    (folder / "config.json").write_bytes(text + b" " * ((16 << 20) - len(text)))
+    assert read_bundle(folder)
+
+
+def test_a_folder_that_cannot_be_printed_is_escaped(tmp_path):
+    with pytest.raises(InvalidValueError) as caught:
+        read_bundle(tmp_path / "a\nb")
+    assert str(caught.value) == rf"bundle: {tmp_path}/a\nb/config.json: no such file or directory"
+    assert caught.value.path == f"{tmp_path}/a\nb/config.json"
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,23 @@ def test_a_file_that_this_kernel_does_not_have(cgroup):
     assert cgroup.read_many(("memory.max", "memory.peak")) == [b"4096\n", None]
 
 
+def test_files_that_are_held_are_read_once_as_they_are_then(cgroup):
+    def descriptors():
+        return len(os.listdir("/proc/self/fd"))
+
+    before = descriptors()
+    cgroup.hold(("memory.max", "memory.peak"))
+    assert descriptors() == before + 1  # the other is not there
+    cgroup.write("memory.max", "8192")
+    assert cgroup.read_many(("memory.max", "memory.peak")) == [b"8192\n", None]
+    assert descriptors() == before
+    cgroup.write("memory.max", "4096")
+    assert cgroup.read_many(("memory.max",)) == [b"4096\n"]
+    cgroup.hold(("memory.max",))
+    cgroup.close()
+    assert descriptors() == before - 1
+
+
 def test_a_value_can_be_written_and_read_back(cgroup):
     assert cgroup.write("memory.max", "8192") == b""
     assert cgroup.write("memory.max", "8193", read_back=True) == b"8193\n"  # one byte stays

@@ -1,5 +1,7 @@
 """Names and values of parameters between the versions: what cgxget and cgxset promise."""
 
+import errno
+
 import pytest
 
 from climits.cgroup import translate
@@ -129,6 +131,12 @@ def test_reading(name, here, files, value):
         (V1, {"memory.swap.max": "0"},
          {"memory__limit_in_bytes": "100", "memory__memsw__limit_in_bytes": "150"},
          {"memory.limit_in_bytes": "100", "memory.memsw.limit_in_bytes": "100"}),
+        (V1, {"memory.max": "100"},
+         {"memory__limit_in_bytes": NO_LIMIT, "memory__memsw__limit_in_bytes": NO_LIMIT},
+         {"memory.limit_in_bytes": "100", "memory.memsw.limit_in_bytes": "-1"}),
+        # that this kernel does not count swap, the write will tell
+        (V1, {"memory.swap.max": "0"}, {"memory__limit_in_bytes": "100"},
+         {"memory.limit_in_bytes": "100", "memory.memsw.limit_in_bytes": "100"}),
         (V1, {"memory.swap.max": "max"},
          {"memory__limit_in_bytes": "100", "memory__memsw__limit_in_bytes": "150"},
          {"memory.limit_in_bytes": "100", "memory.memsw.limit_in_bytes": "-1"}),
@@ -165,6 +173,8 @@ def test_reading(name, here, files, value):
         (V2, {"cpu.cfs_period_us": "50000"}, {"cpu__max": "10000 100000"},
          {"cpu.max": "10000 50000"}),
         (V2, {"cpu.cfs_period_us": "50000"}, {"cpu__max": "max 100000"}, {"cpu.max": "max 50000"}),
+        (V2, {"cpu.cfs_quota_us": "10"}, {}, {"cpu.max": "10 100000"}),
+        (V2, {"cpu.cfs_period_us": "5000"}, {}, {"cpu.max": "max 5000"}),
         (V2, {"cpuset.cpu_exclusive": "1"}, {}, {"cpuset.cpus.partition": "root"}),
         (V2, {"cpuset.cpu_exclusive": "0"}, {}, {"cpuset.cpus.partition": "member"}),
     ],
@@ -224,34 +234,57 @@ def test_a_figure_can_be_read_only(here, name):
     assert not translate.can_write(name, here=here)
 
 
+SIZES = "write bytes, or a number with K, M or G; for no limit -1 on v1 and max on v2"
+
+
 @pytest.mark.parametrize(
-    ("here", "settings", "files"),
+    ("here", "settings", "files", "problem", "hint"),
     [
-        (V1, {"memory.max": "-10"}, {}),
-        (V1, {"memory.max": "abc"}, {}),
-        (V1, {"memory.max": ""}, {}),
-        (V1, {"memory.max": "max", "memory.swap.max": "5"}, {}),
-        (V1, {"memory.swap.max": "5"}, {"memory__limit_in_bytes": NO_LIMIT}),
-        (V1, {"cpu.max": "a b"}, {}),
-        (V1, {"cpu.max": "1 2 3"}, {}),
-        (V1, {"cpu.max": "-5"}, {}),
-        (V1, {"cpu.weight": "-5"}, {}),
-        (V1, {"cpuset.cpus.partition": "isolated"}, {}),
-        (V2, {"cpu.shares": "many"}, {}),
-        (V2, {"cpuset.cpu_exclusive": "2"}, {}),
-        (V2, {"memory.memsw.limit_in_bytes": "abc"}, {"memory__max": "5"}),
+        (V1, {"memory.max": "-10"}, {}, "memory.max: -10: not a size", SIZES),
+        (V1, {"memory.max": "abc"}, {}, "memory.max: abc: not a size", SIZES),
+        (V1, {"memory.max": ""}, {}, "memory.max: : not a size", SIZES),
+        (V1, {"memory.swap.max": "x"}, {}, "memory.swap.max: x: not a size", SIZES),
+        (V1, {"memory.max": "max", "memory.swap.max": "5"}, {},
+         "memory.swap.max: cgroup v1 counts memory and swap together, and memory has no limit",
+         "set memory.max too"),
+        (V1, {"memory.swap.max": "5"}, {"memory__limit_in_bytes": NO_LIMIT},
+         "memory.swap.max: cgroup v1 counts memory and swap together, and memory has no limit",
+         "set memory.max too"),
+        (V1, {"cpu.max": "a b"}, {}, "cpu.max: b: not a number", "write digits"),
+        (V1, {"cpu.max": ""}, {}, "cpu.max: : not a number", "write digits"),
+        (V1, {"cpu.max": "1 2 3"}, {}, "cpu.max: 1 2 3: not a bandwidth",
+         "write QUOTA PERIOD, or max"),
+        (V1, {"cpu.max": "-5"}, {}, "cpu.max: -5: not a number", "write digits"),
+        (V1, {"cpu.max": "1" * 19}, {}, f"cpu.max: {'1' * 19}: not a number", "write digits"),
+        (V1, {"cpu.weight": "-5"}, {}, "cpu.weight: -5: not a number", "write digits"),
+        (V1, {"cpuset.cpus.partition": "isolated"}, {},
+         "cpuset.cpus.partition: isolated: cgroup v1 has no such partition",
+         "write root or member"),
+        (V2, {"cpu.shares": "many"}, {}, "cpu.shares: many: not a number", "write digits"),
+        (V2, {"cpuset.cpu_exclusive": "2"}, {}, "cpuset.cpu_exclusive: 2: not 0 or 1",
+         "write 0 or 1"),
+        (V2, {"memory.memsw.limit_in_bytes": "abc"}, {"memory__max": "5"},
+         "memory.memsw.limit_in_bytes: abc: not a size", SIZES),
+        (V2, {"memory.limit_in_bytes": "abc", "memory.memsw.limit_in_bytes": "5"}, {},
+         "memory.limit_in_bytes: abc: not a size", SIZES),
     ],
-)
-def test_what_means_nothing_is_refused(here, settings, files):
+)  # fmt: skip
+def test_what_means_nothing_is_refused(here, settings, files, problem, hint):
     with pytest.raises(InvalidValueError) as caught:
         write(here, settings, **files)
-    assert caught.value.hint
+    assert (str(caught.value), caught.value.hint) == (problem, hint)
+    assert str(caught.value.value) in problem or caught.value.value == 5
+
+
+def test_a_number_of_eighteen_digits_is_one():
+    assert write(V1, {"cpu.max": "1" * 18}) == {"cpu.cfs_quota_us": "1" * 18}
 
 
 @pytest.mark.parametrize(("limit", "total"), [("100", "50"), ("max", "50")])
 def test_memory_and_swap_below_memory_is_refused(limit, total):
-    with pytest.raises(CgroupError, match="cannot be lower than"):
+    with pytest.raises(CgroupError, match="cannot be lower than") as caught:
         write(V2, {"memory.memsw.limit_in_bytes": total}, memory__max=limit)
+    assert (caught.value.value, caught.value.errno) == (50, errno.EINVAL)
 
 
 @pytest.mark.parametrize("here", [V1, V2])
@@ -294,7 +327,7 @@ def test_the_list_of_names_is_what_the_files_tell():
         ("1T", 1 << 40), ("-1", UNLIMITED), ("max", UNLIMITED), (NO_LIMIT, UNLIMITED),
         ("18446744073709551616", UNLIMITED), (" 5 ", 5), ("", None), ("-2", None), ("1.5G", None),
         ("10MB", None), ("G", None), ("abc", None), ("²", None),
-        ("1" * 400, UNLIMITED), ("0" * 50 + "5", 5),
+        ("1" * 400, UNLIMITED), ("0" * 50 + "5", 5), ("1" + "0" * 40, UNLIMITED),
     ],
 )  # fmt: skip
 def test_sizes_as_the_kernel_reads_them(text, size):

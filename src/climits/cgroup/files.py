@@ -68,7 +68,7 @@ class Directory:
         path: where it was when it was opened.
     """
 
-    __slots__ = ("_fd", "_inode", "_keeper", "path")
+    __slots__ = ("_fd", "_held", "_inode", "_keeper", "path")
 
     def __init__(self, path: str) -> None:
         """Open a directory that exists.
@@ -80,6 +80,7 @@ class Directory:
         self._fd = -1
         self._inode = 0  # only while it rests
         self._keeper: Keeper | None = None
+        self._held: dict[str, Keeper] = {}
         self.path = path
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -113,8 +114,9 @@ class Directory:
             self._fd, self._keeper = -1, None
 
     def close(self) -> None:
-        """Give the descriptor back; may be called again."""
+        """Give the descriptors back; may be called again."""
         self._fd, self._inode, self._keeper = -1, 0, None
+        self._held = {}
 
     def read(self, name: str) -> bytes:
         """The whole content of a file.
@@ -154,21 +156,28 @@ class Directory:
             CgroupGoneError: the cgroup was removed.
         """
         out: list[bytes | None] = []
-        directory = self.fd
+        directory, held = self.fd, self._held
         for name in names:
             try:
-                fd = os.open(name, os.O_RDONLY, dir_fd=directory)
+                file = held.pop(name, None) or Keeper(os.open(name, os.O_RDONLY, dir_fd=directory))
+                out.append(os.read(file.fd, 8192))
             except OSError:
                 out.append(None)
-                continue
-            try:
-                out.append(os.read(fd, 8192))
-            except OSError:
-                out.append(None)
-            os.close(fd)
         if None in out and self.is_gone():
             raise CgroupGoneError(f"the cgroup was removed: {self.path}", path=self.path)
         return out
+
+    def hold(self, names: tuple[str, ...]) -> None:
+        """Open now, while there is time, what read_many is to read once, and later.
+
+        What a file holds is what it holds then.  One that cannot be opened is left to read_many.
+        """
+        directory = self.fd
+        for name in names:
+            try:
+                self._held[name] = Keeper(os.open(name, os.O_RDONLY, dir_fd=directory))
+            except OSError:
+                pass
 
     def read_int(self, name: str) -> int:
         """A file that holds one number."""

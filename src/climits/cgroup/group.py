@@ -361,6 +361,12 @@ class Cgroup:
 
         return tracked, events is None or b"populated 0" not in events
 
+    def hold_report(self) -> None:
+        """Open what `report`, and memory's, will read: for the time while a program runs."""
+        self.memory.hold_report()
+        if self.tracker.hierarchy.born_inside:
+            self.tracker.directory.hold(_TRACKED)
+
     # -- the end -----------------------------------------------------------------------------
 
     def keep(self) -> None:

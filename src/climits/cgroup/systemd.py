@@ -62,12 +62,20 @@ class Wishes:
 wishes = Wishes()
 
 
+_booted: "bool | None" = None
+
+
 def running() -> bool:
     """Whether systemd manages this host, and is to be asked.
 
+    Looked up once: it cannot begin to while we run.
+
     Source: sd_booted(3).
     """
-    return wishes.use and os.path.isdir("/run/systemd/system")
+    global _booted
+    if _booted is None:
+        _booted = os.path.isdir("/run/systemd/system")
+    return wishes.use and _booted
 
 
 # ---- where we are --------------------------------------------------------------------------

@@ -38,6 +38,7 @@
 #define _GNU_SOURCE
 #endif
 #include <Python.h>
+#include <structmember.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -432,8 +433,10 @@ static void keeper_dealloc(PyObject *self) {
     Py_DECREF(type);
 }
 
+static PyMemberDef keeper_members[] = {
+    {"fd", T_INT, offsetof(Keeper, fd), READONLY, "the descriptor"}, {NULL, 0, 0, 0, NULL}};
 static PyType_Slot keeper_slots[] = {
-    {Py_tp_new, keeper_new}, {Py_tp_dealloc, keeper_dealloc},
+    {Py_tp_new, keeper_new}, {Py_tp_dealloc, keeper_dealloc}, {Py_tp_members, keeper_members},
     {Py_tp_doc, "Keeper(fd): closes the descriptor when the last reference to it goes."}, {0, NULL}};
 static PyType_Spec keeper_spec = {
     .name = "climits.launch._spawn.Keeper", .basicsize = sizeof(Keeper),

@@ -92,10 +92,6 @@ class Section:
         """The place of one of its keys."""
         return f"{self.where}.{key}" if self.where else key
 
-    def __contains__(self, key: str) -> bool:
-        """Whether a key says something and was not taken."""
-        return key in self._rest
-
     def peek(self, key: str) -> "Any":
         """What a key says, not yet taken; None if nothing."""
         return self._rest.get(key)

@@ -102,6 +102,9 @@ def run_to_end(
             pump = Pump(process.pipes, input)
         deadline = None if timeout is None else time.monotonic() + timeout
         asked = False
+        # Where it runs alone: elsewhere descriptors may be short, and the processors have work.
+        if len(_live) == 1 and process.spec.enforce == "kernel":
+            process.cgroup.hold_report()
         while process.returncode is None:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:

@@ -80,6 +80,10 @@ class Memory:
         """All that the end of a program wants to know, read in one go; bytes and counts."""
         raise NotImplementedError
 
+    def hold_report(self) -> None:
+        """Open what report will read, once."""
+        raise NotImplementedError
+
     def figures(self) -> "dict[str, Figure]":
         """What a sample reads, and what it makes of it; see cgroup.figures."""
         raise NotImplementedError

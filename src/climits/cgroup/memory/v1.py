@@ -28,6 +28,7 @@ _USAGE = (
 )
 _EVENTS = ("memory.failcnt", "memory.memsw.failcnt", "memory.oom_control")
 _LIMITS = (_MAX, _MEMSW)
+_REPORT = _USAGE + _EVENTS + _LIMITS
 
 _memsw: "bool | None" = None  # whether this kernel has _MEMSW, once known
 
@@ -62,8 +63,11 @@ class MemoryV1(Memory):
     def events(self) -> MemoryEvents:
         return _events(*self.directory.read_many(_EVENTS + _LIMITS))
 
+    def hold_report(self) -> None:
+        self.directory.hold(_REPORT)
+
     def report(self) -> "Report":
-        files = self.directory.read_many(_USAGE + _EVENTS + _LIMITS)
+        files = self.directory.read_many(_REPORT)
         return (
             int(files[2]) if files[2] else None,
             _oom_kill(files[6]),

@@ -25,6 +25,7 @@ _USAGE = (
 )
 _EVENTS = ("memory.events.local", "memory.events")  # the former since 5.2
 _LIMITS = ("memory.max", "memory.swap.max")
+_REPORT = _USAGE + _EVENTS + _LIMITS
 
 
 #: Between memory.high, where a program is paused, and memory.max, where it would be killed: as much
@@ -81,8 +82,11 @@ class MemoryV2(Memory):
     def events(self) -> MemoryEvents:
         return _events(*self.directory.read_many(_EVENTS))
 
+    def hold_report(self) -> None:
+        self.directory.hold(_REPORT)
+
     def report(self) -> "Report":
-        files = self.directory.read_many(_USAGE + _EVENTS + _LIMITS)
+        files = self.directory.read_many(_REPORT)
         peak = files[2]
         return (
             int(peak) if peak else None,
