@@ -3,6 +3,8 @@
 import os
 import socket
 import threading
+import time
+from contextlib import suppress
 
 import jeepney
 import pytest
@@ -63,8 +65,9 @@ def test_any_properties(properties):
 class Server:
     """Answers one client: what it is told to, by method."""
 
-    def __init__(self, path, answers, *, order="<", greeting=b"OK 1234\r\n"):
+    def __init__(self, path, answers, *, greeting=b"OK 1234\r\n", pieces=7):
         self.path, self.answers, self.greeting, self.got = str(path), answers, greeting, []
+        self.pieces = pieces  # bytes of all but the last
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(self.path)
         self._listener.listen()
@@ -73,11 +76,17 @@ class Server:
 
     def _serve(self):
         client, _ = self._listener.accept()
+        with client, suppress(BrokenPipeError):  # it may know enough, and go
+            self._talk(client)
+
+    def _talk(self, client):
         data = b""
         while b"BEGIN\r\n" not in data:
             data += client.recv(4096)
         hello, _, rest = data.partition(b"BEGIN\r\n")
         self.got.append(hello)
+        if self.greeting is None:
+            return  # and hang up
         client.sendall(self.greeting)
         parser = low_level.Parser()
         parser.add_data(rest)
@@ -96,8 +105,10 @@ class Server:
                 reply = answer(message) if callable(answer) else answer
                 # In pieces: a message may come in any number of them.
                 data = reply if isinstance(reply, bytes) else reply.serialise(serial)
-                client.sendall(data[:7])
-                client.sendall(data[7:])
+                for at in range(0, min(len(data), 3 * self.pieces), self.pieces):
+                    client.sendall(data[at : at + self.pieces])
+                    time.sleep(0.005)  # that they are not put together on the way
+                client.sendall(data[3 * self.pieces :])
 
     def close(self):
         self._listener.close()
@@ -148,6 +159,39 @@ def test_a_call_and_its_answer(serve):
     assert call.header.fields[low_level.HeaderFields.path] == "/a"
 
 
+def test_each_call_has_a_number_of_its_own(serve):
+    server = serve({"Get": [_returns("s", ("one",))], "Two": [_returns("s", ("two",))]})
+    bus = Bus(server.path, 10)
+    assert bus.call("a.b", "/a", "a.b.C", "Get") == ["one"]
+    assert bus.call("a.b", "/a", "a.b.C", "Two") == ["two"]
+    bus.close()
+    messages = server.got[1:]
+    assert [message.header.serial for message in messages] == [1, 2, 3]
+    assert messages[1].header.fields[low_level.HeaderFields.interface] == "a.b.C"
+
+
+@pytest.mark.parametrize("pieces", [1, 15, 16, 17])
+def test_an_answer_may_come_in_pieces(serve, pieces):
+    server = serve({"Get": [_returns("s", ("x" * 100_000,))]}, pieces=pieces)
+    bus = Bus(server.path, 10)
+    assert bus.call("a.b", "/a", "a.b", "Get") == ["x" * 100_000]
+    bus.close()
+
+
+def test_an_answer_may_have_the_other_order_of_bytes(serve):
+    def answer(message):
+        reply = jeepney.new_method_return(message, "uas", (7, ["a", "b"]))
+        reply.header.endianness = low_level.Endianness.big
+        data = reply.serialise(9)
+        assert data[:1] == b"B"
+        return data
+
+    server = serve({"Get": [answer]})
+    bus = Bus(server.path, 10)
+    assert bus.call("a.b", "/a", "a.b", "Get") == [7, ["a", "b"]]
+    bus.close()
+
+
 def test_an_error_is_raised_with_its_name(serve):
     server = serve({"Start": [_fails("org.freedesktop.systemd1.UnitExists", "there already")]})
     bus = Bus(server.path, 10)
@@ -155,6 +199,16 @@ def test_an_error_is_raised_with_its_name(serve):
         bus.call("a.b", "/a", "a.b", "Start")
     bus.close()
     assert caught.value.name == "org.freedesktop.systemd1.UnitExists"
+
+
+@pytest.mark.parametrize(("signature", "body"), [(None, ()), ("u", (5,))])
+def test_an_error_may_have_no_text(serve, signature, body):
+    server = serve({"Start": [lambda m: jeepney.new_error(m, "a.b.Bad", signature, body)]})
+    bus = Bus(server.path, 10)
+    with pytest.raises(DBusError) as caught:
+        bus.call("a.b", "/a", "a.b", "Start")
+    bus.close()
+    assert (caught.value.name, str(caught.value)) == ("a.b.Bad", "a.b.Bad")
 
 
 def test_a_signal_that_comes_before_the_answer_is_not_lost(serve):
@@ -165,19 +219,41 @@ def test_a_signal_that_comes_before_the_answer_is_not_lost(serve):
     bus.close()
 
 
+def test_a_signal_that_was_asked_for(serve):
+    other = jeepney.new_signal(
+        jeepney.DBusAddress("/x", interface="a.b.Manager"), "UnitNew", "s", ("web.scope",)
+    )
+    server = serve({"AddMatch": [other, _returns("", ()), _returns("", ()), other, SIGNAL]})
+    bus = Bus(server.path, 10)
+    bus.listen("type='signal',member='JobRemoved'")
+    assert bus.signal("JobRemoved") == [7, "/job/7", "web.scope", "done"]
+    bus.close()
+    asked = message_bus.AddMatch("type='signal',member='JobRemoved'")
+    assert server.got[2].serialise() == asked.serialise(serial=2)
+
+
 def test_a_refusal_to_know_us(serve):
     server = serve(greeting=b"REJECTED EXTERNAL\r\n")
-    with pytest.raises(PermissionError, match="does not know us"):
+    with pytest.raises(PermissionError) as caught:
         Bus(server.path, 10)
+    assert str(caught.value) == "[Errno 1] the bus does not know us"
+
+
+def test_the_other_side_hangs_up(serve):
+    server = serve(greeting=None)
+    with pytest.raises(ConnectionError) as caught:
+        Bus(server.path, 10)
+    assert str(caught.value) == "[Errno 104] the other side hung up"
 
 
 @pytest.mark.parametrize("garbage", [b"nonsense" * 9, b"l\2\0\1" + b"\xff" * 40, b"\0" * 64])
 def test_what_is_not_dbus_is_told(serve, garbage):
     server = serve({"Start": [garbage]})
     bus = Bus(server.path, 10)
-    with pytest.raises(ConnectionError, match="not D-Bus"):
+    with pytest.raises(ConnectionError) as caught:
         bus.call("a.b", "/a", "a.b", "Start")
     bus.close()
+    assert str(caught.value) == "[Errno 71] what came in is not D-Bus"
 
 
 def test_nobody_answers_in_time(serve):
@@ -185,7 +261,10 @@ def test_nobody_answers_in_time(serve):
     bus = Bus(server.path, 0.2)
     with pytest.raises(TimeoutError):
         bus.call("a.b", "/a", "a.b", "Start")
+    with pytest.raises(TimeoutError) as caught:  # before anything is sent
+        bus.call("a.b", "/a", "a.b", "Start")
     bus.close()
+    assert str(caught.value) == "[Errno 110] no answer in time"
 
 
 def test_nobody_listens(tmp_path):
@@ -200,6 +279,9 @@ def test_nobody_listens(tmp_path):
         ("unix:path=/run/user/1000/bus,guid=12ab", "/run/user/1000/bus"),
         ("tcp:host=localhost,port=1;unix:path=/b%20c", "/b c"),
         ("unix:abstract=/tmp/dbus-x", b"\0/tmp/dbus-x"),
+        ("unix:path=/a:b=c", "/a:b=c"),
+        ("unix:path=/a%ff", "/a\udcff"),
+        ("unix:path=/100%", "/100%"),
         ("tcp:host=localhost", None),
         ("", None),
     ],

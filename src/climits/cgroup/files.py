@@ -111,7 +111,7 @@ class Directory:
         """
         if self._fd >= 0:
             self._inode = os.fstat(self._fd).st_ino
-            self._fd, self._keeper = -1, None
+            self._fd, self._keeper, self._held = -1, None, {}
 
     def close(self) -> None:
         """Give the descriptors back; may be called again."""

@@ -284,6 +284,22 @@ def collect(process: "Process", status: int, duration: float) -> Result:
     )
 
 
+def name_victims(process: "Process", *, but: "int | None" = None) -> None:
+    """Look up whom the OOM killer took, where the spec had that put off.
+
+    Args:
+        process: that has ended.
+        but: a process that was started in the same place since: it is none of them.
+    """
+    result = process.result
+    if process.spec.names_victims or not (result and result.evidence and result.oom_kill):
+        return
+    killed = _killed(process, result.oom_kill)
+    if killed is not None:
+        killed = [victim for victim in killed if victim.pid != but][: result.oom_kill]
+    process.result = result.replace(evidence=result.evidence.replace(killed=killed))
+
+
 def _nothing_tracked() -> "tuple[None, None]":
     return None, None
 

@@ -96,7 +96,8 @@ class Spec:
         on_oom: kill, kill-group or pause.
         open_files: (soft, hard) RLIMIT_NOFILE of the program; None: as ours.
         tells_pressure: the program is told where it can watch its own memory pressure.
-        names_victims: the kernel log is read for whom the OOM killer took, which may take 0.1 s.
+        names_victims: the kernel log is read for whom the OOM killer took, which may take 0.1 s;
+            else that is left to ending.name_victims.
         dies_with_thread: it is killed when the launching thread ends, whichever that is.
         container: the namespaces around it, or None.
         joins: they are those of a container that runs.

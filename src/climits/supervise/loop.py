@@ -80,15 +80,16 @@ class Loop:
         for fd, events in self._epoll.poll(self._until_timer()):
             call = self._calls.get(fd)  # an earlier one of this turn may have closed it
             if call:
-                self._do(partial(call, events))
+                self.do(partial(call, events))
         now = time.monotonic()
         while self._timers and (self._timers[0].call is None or self._timers[0].when <= now):
             timer = heapq.heappop(self._timers)
             if timer.call:
                 call_now, timer.call = timer.call, None
-                self._do(call_now)
+                self.do(call_now)
 
-    def _do(self, call: "Callable[[], None]") -> None:
+    def do(self, call: "Callable[[], None]") -> None:
+        """Call at once; what goes wrong is told and ends that call alone."""
         try:
             call()
         except (ClimitsError, OSError) as e:  # of one program: the others go on

@@ -44,8 +44,10 @@ class OomWatch:
         loop.watch(self.fd, self._at_event, process.cgroup.memory.OOM_MASK)
 
     def _at_event(self, _events: int) -> None:
-        self.process.cgroup.memory.drain_oom(self.fd)
+        cgroup = self.process.cgroup
+        cgroup.memory.drain_oom(self.fd)
         if self._again is None:
+            cgroup.hold_report()  # the end may be near, and a restart is to follow at once
             self._again = _FIRST_LOOK
             self.loop.after(self._again, self._look)
 

@@ -5,6 +5,7 @@ import time
 from functools import partial
 
 from ..errors import ClimitsError
+from ..program.ending import name_victims
 from ..program.pipes import DEVNULL, STDOUT
 from ..program.process import Process
 from ..program.spec import Spec
@@ -79,9 +80,9 @@ class Program:
         """Its name in the configuration."""
         return self.config.name
 
-    def tell(self, event: str, **fields: "Any") -> None:
+    def tell(self, event: str, *, at: "float | None" = None, **fields: "Any") -> None:
         """Report an event of this program."""
-        self.supervisor.tell(event, program=self.name, **fields)
+        self.supervisor.tell(event, at=at, program=self.name, **fields)
 
     # -- starting ----------------------------------------------------------------------------
 
@@ -163,6 +164,9 @@ class Program:
         self._spec = spec = Spec(self.config.command, **options)
         spec.open_files = self.supervisor.open_files
         spec.tells_pressure = True
+        # Whom the OOM killer took is looked up when the program runs again.  Of a group that the
+        # kernel kills as a whole it counts one twice: then only now can they be told from new ones.
+        spec.names_victims = spec.on_oom == "kill-group"
         return spec
 
     def _outputs(self) -> "tuple[int | None, int | None]":
@@ -373,10 +377,17 @@ class Program:
             return
         self._unfollow(watched)
         self._cancel_timer()
-        self.process, result = None, process.result
+        self.process = None
+        # The first thing is that it runs again: to put the end into words takes as long.
+        self.supervisor.urgently(partial(self._after_end, process))
+
+    def _after_end(self, process: Process) -> None:
+        result = process.result
         assert result is not None
-        self.result = result
-        self._tell_end(result)
+        self._count(result.verdict)
+        if result.verdict == "oom-killed":
+            self.oom_kills += result.oom_kill or 1
+        self.supervisor.later(partial(self._tell_end, self.config, process, time.time()))
         after, self._after = self._after, None
         self._take_config()
         if after == STOP or self.supervisor.ending:
@@ -396,13 +407,13 @@ class Program:
         self.verdicts = self.verdicts or {}
         self.verdicts[verdict] = self.verdicts.get(verdict, 0) + 1
 
-    def _tell_end(self, result: "Result") -> None:
-        self._count(result.verdict)
-        if result.verdict == "oom-killed":
-            self.oom_kills += result.oom_kill or 1
+    def _tell_end(self, config: "ProgramConfig", process: Process, at: float) -> None:
+        name_victims(process, but=self.process.pid if self.process else None)
+        self.result = result = process.result
+        assert result is not None
         victims = (result.evidence.killed if result.evidence else None) or ()
         self.tell(
-            result.verdict,
+            result.verdict, at=at,
             pid=result.pid, returncode=result.returncode, signal=result.signal,
             memory_peak=result.memory_peak, memory_max=result.memory_max,
             oom_kill=result.oom_kill or None, duration=result.duration, text=summarize(result),
@@ -410,7 +421,7 @@ class Program:
         )  # fmt: skip
         if result.error:
             self.tell("failed-to-clean-up", error=result.error)
-        self.supervisor.record(self.config, result)
+        self.supervisor.record(config, result)
 
     def _decide(self, *, oom: bool, failed: bool, ran: float) -> None:
         decision = after_end(

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import time
+from functools import partial
 
 from ..errors import ClimitsError, InvalidValueError, LaunchError
 from ..history.spool import record
@@ -86,6 +87,7 @@ class Supervisor:
         self.to_stop: set[str] = set()
         self._removed: set[str] = set()  # by a reload, and still ending
         self._history, self._history_warning = history, ""
+        self._later: list[Callable[[], None]] | None = None  # while telling has to wait
         self._actor: Actor | None = None
         self.open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
 
@@ -103,14 +105,34 @@ class Supervisor:
         for line in self.actor.turn():
             self.tell("alarm-action", text=line)
 
-    def tell(self, event: str, **fields: "Any") -> None:
-        """Report an event; fields that are None are left out."""
-        record = {"time": round(time.time(), 6), "event": event}
+    def tell(self, event: str, *, at: "float | None" = None, **fields: "Any") -> None:
+        """Report an event, which happened now or at a time; fields that are None are left out."""
+        record = {"time": round(at or time.time(), 6), "event": event}
         record |= {
             name: "max" if value == float("inf") else value
             for name, value in fields.items()
             if value is not None
         }
+        self.later(partial(self._deliver, record))
+
+    def later(self, call: "Callable[[], None]") -> None:
+        """Call once nothing is more urgent: mostly at once; see urgently."""
+        if self._later is None:
+            call()
+        else:
+            self._later.append(call)
+
+    def urgently(self, call: "Callable[[], None]") -> None:
+        """Call; all that is told meanwhile, or put off by `later`, comes after it, in order."""
+        waiting = self._later = []
+        try:
+            call()
+        finally:
+            self._later = None
+            for each in waiting:
+                self.loop.do(each)
+
+    def _deliver(self, record: "dict[str, Any]") -> None:
         self._tell(record)
         for listener in self.listeners:
             listener(record)
