@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from climits.batch.job import Job
+from climits.batch.keys import KEYS
 from climits.batch.read import misfits, read_commands, read_json_lines, read_tables, read_toml
 from climits.pool.budget import Budget
 from climits.supervise.config import ConfigError
@@ -140,6 +141,8 @@ def test_any_number_may_write_to_a_device(read):
         ("retry_memory = 1", "1: must be more than 1; hint: write 1.5 for half as much again"),
         ('retry_memory_max = "9M"', "has no meaning without retry_memory; hint: add retry_memory "
          "= 2"),
+        ('retry_memory_max = "9M"\nmemory = "9M"\nretry_memory = 2', "9.0M: not more than memory, "
+         "which is 9.0M"),
         ("command = []", "empty; hint: name the program to run"),
         ('command = " "', "empty; hint: name the program to run"),
         ("command = 3", "3: neither text nor a list of words"),
@@ -151,6 +154,7 @@ def test_any_number_may_write_to_a_device(read):
         ('stderr = "."', "DIR: a directory; hint: name the file in it"),
         ('needs = ["a"]', "unknown; hint: did you mean depends_on?"),
         ("retrys = 3", "unknown; hint: did you mean retries?"),
+        ("zzz = 3", f"unknown; hint: a job has {', '.join(KEYS)}"),
         ('name = "b"', "b: the table says a; hint: leave it out"),
     ],
 )  # fmt: skip
@@ -170,6 +174,10 @@ def test_a_wrong_value_is_told_with_its_line(wrong, tmp_path, lines, problem):
         ("[job.a]\n", ['1: job.a: no command; hint: add command = "..."']),
         ("[job.a\n", ["1: expected ']' at the end of a table declaration"]),
         ('[jobs.a]\ncommand="x"\n', ["1: jobs: unknown; hint: did you mean job?"]),
+        ('[default]\n[job.a]\ncommand="x"\n', ["1: default: unknown; hint: did you mean "
+         "defaults?"]),
+        ('[zzz]\n[job.a]\ncommand="x"\n', ["1: zzz: unknown; hint: the file has [defaults], and "
+         "[job.NAME] or [[job]]"]),
         ('memory = 1\n[job.a]\ncommand="x"\n', ["1: memory: stands outside of a table; hint: the "
          "file has [defaults], and [job.NAME] or [[job]]"]),
         ('[defaults]\ncommand="x"\n[job.a]\ncommand="x"\n', ["2: defaults.command: has no "
@@ -199,6 +207,39 @@ def test_two_jobs_may_not_write_into_one_file(wrong, tmp_path):
     assert wrong(text) == [f"4: job.a.stderr: {tmp_path}/o: a's stdout goes there too; {hint}"]
 
 
+def test_a_file_that_many_write_into_is_told_once(wrong, tmp_path):
+    job = '[job.{}]\ncommand="x"\nstdout="/dev/null"\nstderr="o"\n'
+    (found,) = wrong("".join(map(job.format, "abc")))
+    assert found.startswith(f"8: job.b.stderr: {tmp_path}/o: a's stderr goes there too; ")
+
+
+def test_each_may_join_its_errors_to_a_file_of_its_own(read):
+    jobs = read('[defaults]\nstderr="stdout"\nstdout="{name}"\n'
+                '[job.a]\ncommand="x"\n[job.b]\ncommand="x"\n')  # fmt: skip
+    assert [job.stderr for job in jobs] == ["stdout", "stdout"]
+
+
+def test_what_just_fits(read):
+    (job,) = read('[job.a]\ncommand="x"\nmemory="1G"\ncpus=4\n')
+    assert (job.memory, job.cpus) == (1024 * M, 4)
+
+
+@pytest.mark.parametrize(
+    ("count", "end"),
+    [(1, "out of range"), (2, " (and 1 more problem)"), (4, " (and 3 more problems)")],
+)  # fmt: skip
+def test_the_first_of_many_stands_for_all(read, count, end):
+    text = "".join(f'[job.{n}]\ncommand="x"\nretries=-1\n' for n in range(count))
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert str(caught.value).startswith("jobs.toml:3: job.0.retries: -1: out of range")
+    assert end in str(caught.value) and ("more" in str(caught.value)) == (count > 1)
+    assert caught.value.path == "jobs.toml" and len(caught.value.problems) == count
+    with pytest.raises(ConfigError) as caught:
+        read("x")
+    assert caught.value.path == "jobs.toml"
+
+
 def test_all_problems_are_told_in_the_order_of_the_file(wrong):
     found = wrong(
         '[job.a]\ncommand=3\ncpus=9\nmemory="2G"\n[job.b]\nx=1\n[defaults]\nretries="a"\n'
@@ -221,9 +262,28 @@ def test_json_lines_have_the_same_keys():
     ]
 
 
+def test_paths_in_json_lines_count_from_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path)
+    data = b'{"command": "a", "stdout": "o"}'
+    for path, expected in (("-", "o"), ("jobs.jsonl", "o"), ("sub/jobs.jsonl", "sub/o")):
+        (job,) = read_json_lines(data, path, {}, BUDGET)
+        assert job.stdout == f"{tmp_path}/{expected}"
+
+
+def test_all_problems_of_json_lines_are_told():
+    with pytest.raises(ConfigError) as caught:
+        read_json('[}\n{"command": "a", "timeout": 0, "cpus": 0}')
+    assert [problem.partition(": ")[2].partition(";")[0] for problem in caught.value.problems] == [
+        "not JSON: expecting value, column 2", "job[1].timeout: 0: no time at all",
+        "job[1].cpus: 0: out of range",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("text", "problems"),
     [
+        ('{"cpus": ' + "1" * 5000 + "}", ["-:1: not JSON: exceeds the limit (4300 digits)"]),
         ("\n", ['-:1: no job; hint: write one a line: {"command": "..."}']),
         ("3", ['-:1: not a JSON object; hint: write it like {"command": "..."}']),
         ('\n{"command": "a",}', ["-:2: not JSON: "]),
@@ -279,15 +339,29 @@ def test_tables_of_a_program():
 
 def test_names_that_come_twice_get_a_number():
     commands = [("a", ["x"]), ("a", ["y"]), ("b\n", ["z"]), ("n" * 200, ["w"])]
-    names = [job.name for job in read_commands(commands, {}, BUDGET)]
-    assert names[:3] == ["a", "a (2)", "b\\n"] and len(names[3]) == 80
+    jobs = read_commands([*commands, ("a\\b", ["v"])], {}, BUDGET)
+    names = [job.name for job in jobs]
+    assert names[:3] == ["a", "a (2)", "b\\n"] and len(names[3]) == 80 and names[4] == "a\\b"
+    assert {job.is_named for job in jobs} == {False}
 
 
 def test_what_does_not_fit():
     job = Job(name="a", command=["x"], memory=2048 * M, cpus=9.0, retry_memory_max=4096 * M)
-    assert [e.path for e in misfits(job, BUDGET)] == ["memory", "retry_memory_max", "cpus"]
+    found = list(misfits(job, BUDGET))
+    assert [(e.path, e.value) for e in found] == [
+        ("memory", 2048 * M), ("retry_memory_max", 4096 * M), ("cpus", 9.0),
+    ]  # fmt: skip
     assert list(misfits(job, Budget(UNLIMITED))) == []
     assert list(misfits(Job(name="a", command=["x"], memory=UNLIMITED), BUDGET)) == []
+
+
+def test_what_does_not_fit_into_a_place_of_its_own():
+    class Elsewhere(Budget):
+        place = "the memory of a worker:", "start larger workers"
+
+    (e,) = misfits(Job(name="a", command=["x"], memory=2048 * M), Elsewhere(1024 * M, 4.0))
+    assert str(e) == "2.0G: does not fit into the memory of a worker: 1.0G"
+    assert e.hint == "start larger workers"
 
 
 # ---- fingerprints --------------------------------------------------------------------------

@@ -638,7 +638,9 @@ def test_not_a_file(tmp_path):
         (b"a = 1\nb = [1,\n2,\n", "3: invalid value"),
         (b"a = 1\nb = \xff\n", "2: not UTF-8: byte 0xff"),
         (b"a = " + b"[" * 100_000, "1: nested too deeply"),
-        (b"a = " + b"1" * 5000, "1: "),
+        (b'\n\na = "\xff"\n\n', "3: not UTF-8: byte 0xff"),
+        (b"\n\na = [1,\n\n\n", "3: invalid value"),
+        (b"\n\na = " + b"1" * 5000, "1: exceeds the limit (4300 digits)"),
     ],
 )
 def test_what_is_not_toml(tmp_path, data, problem):
@@ -648,6 +650,7 @@ def test_what_is_not_toml(tmp_path, data, problem):
         load(str(path))
     (found,) = caught.value.problems
     assert found.startswith(f"{path}:{problem}")
+    assert " (at " not in found  # tomllib's own words for the place
 
 
 # ---- containers ----------------------------------------------------------------------------
