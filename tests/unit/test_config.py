@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from climits.cgroup.triggers import SOURCES
-from climits.errors import ClimitsError
+from climits.errors import ClimitsError, InvalidValueError
 from climits.supervise import alarms, config_container, config_values
 from climits.supervise.alarms import make_alarm
 from climits.supervise.config import Config, ConfigError, LogConfig, load
@@ -1190,3 +1190,58 @@ def test_the_unit_file_is_one_that_systemd_reads_without_complaint(tmp_path):
         ["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# ---- values, each by itself ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (["a", 1], "['a', 1]"), (True, "true"), ({}, "a table"), ("a\nb", r"'a\nb'"),
+        ("x" * 80, "x" * 80), ("x" * 81, "x" * 77 + "..."),
+        (2**64 - 1, "18446744073709551615"), (2**64, "an integer of 65 bits"),
+    ],
+)  # fmt: skip
+def test_a_value_is_shown_on_one_line(value, text):
+    assert config_values.shown(value) == text
+    error = config_values.bad("a.b", value, "wrong", "mend it")
+    assert (str(error), error.value, error.hint) == (f"a.b: {text}: wrong", value, "mend it")
+
+
+def test_the_edges_of_values():
+    assert config_values.budget("123456789/1m", "b") == (123456789, 60.0)
+    for wrong, problem in (("1234567890/1m", "not a budget"), ("5/1/m", "1/m: not a duration")):
+        with pytest.raises(InvalidValueError, match=problem):
+            config_values.budget(wrong, "b")
+    assert config_values.LOG_KEYS["max_size"](4096, "s") == 4096
+    user = config_values.OPTIONS["user"]
+    assert (user(0, "u"), user("0", "u"), user(2**32 - 2, "u")) == (0, 0, 2**32 - 2)
+    with pytest.raises(InvalidValueError, match="u: true: not text"):
+        user(True, "u")
+    for wrong in (2**32 - 1, "4294967295", "10000000000"):
+        with pytest.raises(InvalidValueError, match="no such user") as caught:
+            user(wrong, "u")
+        assert caught.value.value == wrong
+    assert [config_values.OPTIONS["nice"](n, "n") for n in (-20, 19)] == [-20, 19]
+    with pytest.raises(InvalidValueError, match="not a number"):
+        config_values.OPTIONS["cpus"](True, "c")
+    for wrong in (2**63, float("nan")):
+        with pytest.raises(InvalidValueError, match=r"c: .*: out of range$"):
+            config_values.OPTIONS["cpus"](wrong, "c")
+
+
+@pytest.mark.parametrize("name", ["", "a=b", "a\0b"])
+def test_the_name_of_a_variable(name):
+    with pytest.raises(InvalidValueError, match="v: not a name for a variable") as caught:
+        config_values.variable(name, "v")
+    assert caught.value.value == name
+
+
+@pytest.mark.parametrize(
+    ("read", "value"), [(config_values.text, ""), (config_values.KEYS["command"], [])]
+)
+def test_what_is_empty_is_told_with_its_value(read, value):
+    with pytest.raises(InvalidValueError, match="x: empty") as caught:
+        read(value, "x")
+    assert caught.value.value == value
