@@ -108,8 +108,9 @@ def test_what_does_not_stop_is_killed_with_all_it_started(supervise, hog):
     assert our_cgroups() == []
 
 
-def test_another_stop_signal(supervise, hog):
-    with supervise("--stop-signal", "USR1", "--", hog, "hold", "60000") as s:
+@pytest.mark.parametrize("word", ["USR1", "SIGUSR1", "10"])
+def test_another_stop_signal(supervise, hog, word):
+    with supervise("--stop-signal", word, "--", hog, "hold", "60000") as s:
         assert s.end() == 0
         assert s.events("stopped")[0]["signal"] == signal.SIGUSR1
 

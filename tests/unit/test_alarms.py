@@ -16,7 +16,8 @@ from climits.cgroup.triggers import SOURCES, Event, Trigger, make_trigger, parse
 from climits.errors import CgroupGoneError, InvalidValueError
 from climits.supervise import workers
 from climits.supervise.actions import MOST_COMMANDS, Actor
-from climits.supervise.alarms import Alarm, make_alarm, parse_alarm, parse_signal, parse_url
+from climits.supervise.alarms import Alarm, make_alarm, parse_alarm, parse_url
+from climits.supervise.config_values import signal_number
 from climits.supervise.workers import Worker
 
 MIB = 1 << 20
@@ -169,15 +170,18 @@ def test_values_of_a_toml_file_are_taken_too():
         ({"source": "oom", "signal": "FOO"}, "signal: FOO: no such signal"),
         ({"source": "oom", "signal": 0}, "signal: 0: no such signal"),
         ({"source": "oom", "signal": 65}, "signal: 65: no such signal"),
-        ({"source": "oom", "signal": True}, "signal: True: no such signal"),
+        ({"source": "oom", "signal": "1" * 5000}, "signal: 1111"),
+        ({"source": "oom", "signal": "SIG15"}, "signal: SIG15: no such signal"),
+        ({"source": "oom", "signal": True}, "signal: true: no such signal"),
         ({"source": "oom", "signal": -15}, "signal: -15: no such signal"),
         ({"source": "oom", "exec": ""}, "exec: empty"),
         ({"source": "oom", "exec": "  "}, "exec: empty"),
         ({"source": "oom", "exec": "''"}, "exec: empty"),
         ({"source": "oom", "exec": "a 'b"}, "exec: a 'b: no closing quotation"),
-        ({"source": "oom", "exec": []}, "exec: []: not a command"),
-        ({"source": "oom", "exec": [1]}, "exec: [1]: not a command"),
-        ({"source": "oom", "exec": ["a\0"]}, "exec: ['a\\x00']: a null byte in it"),
+        ({"source": "oom", "exec": 3}, "exec: 3: neither text nor a list of words"),
+        ({"source": "oom", "exec": []}, "exec: empty"),
+        ({"source": "oom", "exec": [1]}, "exec[0]: 1: not text"),
+        ({"source": "oom", "exec": ["a\0"]}, "exec[0]: 'a\\x00': a NUL byte may not stand in it"),
         ({"source": "oom", "webhook": "localhost"}, "webhook: 'localhost': not a URL"),
         ({"source": "oom", "webhook": "ftp://x/"}, "webhook: 'ftp://x/': not a URL"),
         ({"source": "oom", "webhook": "http:///x"}, "webhook: 'http:///x': not a URL"),
@@ -211,8 +215,13 @@ def test_what_is_no_alarm_is_refused_by_its_key(options, message):
         ("threshold=80%,signal=TERM", {"source": "threshold", "level": "80%", "signal": 15}),
         ("oom,exec=./a 'b, c' \"d,e\"", {"source": "oom", "exec": ["./a", "b, c", "d,e"]}),
         ("oom,webhook='http://x/?a,b'", {"source": "oom", "webhook": "http://x/?a,b"}),
+        ("oom,exec='a b'", {"source": "oom", "exec": ["a b"]}),
+        ("oom,exec='a,b',signal=15", {"source": "oom", "exec": ["a,b"], "signal": 15}),
         ("oom,freeze", {"source": "oom", "freeze": True}),
+        ("oom,freeze=yes", {"source": "oom", "freeze": True}),
+        ("oom,freeze=true", {"source": "oom", "freeze": True}),
         ("oom,freeze=no", {"source": "oom", "freeze": False}),
+        ("oom,freeze=false", {"source": "oom", "freeze": False}),
         (
             "threshold=64M,hysteresis=4M,grow=1.5,grow-max=1G",
             {"source": "threshold", "level": "64M", "hysteresis": "4M", "grow": 1.5,
@@ -238,6 +247,12 @@ def test_an_alarm_is_one_word_too(text, options):
         ("oom,sginal=TERM", "sginal: no such key of an alarm", "did you mean signal?"),
         ("oom,exec=a,b", "b: no such key of an alarm", None),
         ("oom,source=oom", "source: no such key of an alarm", None),
+        (
+            "oom,zzz",
+            "zzz: no such key of an alarm",
+            "there are hysteresis, signal, exec, webhook, freeze, grow, grow_max, reclaim",
+        ),
+        ("oom,freeze=''", "freeze: '': neither yes nor no", None),
         ("oom,signal", "signal: needs a value", "write signal=..."),
         ("oom,signal=1,signal=2", "signal: given twice", None),
     ],
@@ -246,7 +261,29 @@ def test_what_is_no_such_word_is_refused(text, message, hint):
     with pytest.raises(InvalidValueError) as caught:
         parse_alarm(text)
     assert str(caught.value) == message
+    assert caught.value.value in (text, text.partition("=")[0], message.partition(":")[0], "")
     assert hint is None or caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("options", "value", "hint"),
+    [
+        ({"signal": "FOO"}, "FOO", "write it like TERM, or its number"),
+        ({"signal": "TREM"}, "TREM", "did you mean TERM?"),
+        ({"webhook": "x"}, "x", "write it like http://localhost:8080/"),
+        ({"webhook": "http://x:0/"}, "http://x:0/", "write it like http://localhost:8080/"),
+        ({"freeze": "maybe"}, "maybe", None),
+        ({"grow": 0, "grow_max": "1M"}, 0, "write it like 1.5"),
+        ({"grow": 2}, None, "say both: how much more, and how far, like grow 1.5 and grow_max "
+         "500M"),
+        ({"zzz": 1}, "zzz", "there are source, level, hysteresis, signal, exec, webhook, freeze, "
+         "grow, grow_max, reclaim"),
+    ],
+)  # fmt: skip
+def test_what_is_no_alarm_comes_with_its_value_and_a_way_out(options, value, hint):
+    with pytest.raises(InvalidValueError) as caught:
+        make_alarm({"source": "oom", **options})
+    assert (caught.value.value, caught.value.hint) == (value, hint)
 
 
 @given(st.one_of(st.text(), st.tuples(st.sampled_from(SOURCES), st.text()).map("=".join)))
@@ -271,11 +308,11 @@ def test_any_table_is_read_or_refused_by_a_key(options, source):
 
 @pytest.mark.parametrize("word", ["TERM", "term", "SIGTERM", "15", 15])
 def test_signals(word):
-    assert parse_signal(word) == signal.SIGTERM
+    assert signal_number(word) == signal.SIGTERM
 
 
 def test_urls():
-    for url in ("http://localhost/", "https://[::1]:8443/a?b=c", "http://user@host"):
+    for url in ("http://localhost/", "http://x:1/", "https://[::1]:8443/a?b=c", "http://user@host"):
         assert parse_url(url) == url
 
 

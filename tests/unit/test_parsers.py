@@ -49,7 +49,9 @@ PARSERS = {
     "program.identity.identity": ("parsers_kernel", "test_any_user_is_ids_or_refused"),
     "supervise.address.parse_address": ("parsers_text", "test_an_address_is_a_host_and_a_port"),
     "supervise.alarms.parse_alarm": ("alarms", "test_any_word_is_read_or_refused"),
-    "supervise.alarms.parse_signal": ("parsers_text", "test_a_signal_is_one_of_the_kernels"),
+    "supervise.config_values.signal_number": (
+        "parsers_text", "test_a_signal_is_one_of_the_kernels",
+    ),
     "supervise.alarms.parse_url": ("parsers_text", "test_a_url_is_one_or_refused"),
     # a person's files
     "batch.read.read_commands": ("parsers_text", "test_any_commands_are_jobs_or_refused"),

@@ -36,8 +36,9 @@ from climits.observe.hosts import Hosts
 from climits.observe.setup.mounts import parse as parse_layout
 from climits.pool.budget import Budget, parse_budget
 from climits.supervise.address import parse_address
-from climits.supervise.alarms import parse_alarm, parse_signal, parse_url
+from climits.supervise.alarms import parse_alarm, parse_url
 from climits.supervise.config import ConfigError
+from climits.supervise.config_values import signal_number
 from climits.units import MAX_BYTES, UNLIMITED
 
 NASTY = (
@@ -274,7 +275,7 @@ def test_a_bounded_size_has_bounds(text):
 @example("001999")
 @example("0" * 5000 + "15")
 def test_a_signal_is_one_of_the_kernels(text):
-    number = value_or_refusal(parse_signal, text)
+    number = value_or_refusal(signal_number, text)
     assert number is None or 1 <= number <= 64
 
 

@@ -8,13 +8,12 @@ In a configuration file an alarm is a table, on a command line one word::
 """
 
 import difflib
-import shlex
-import signal
 
 from ..cgroup.triggers import SOURCES, Trigger, bounded_size, make_trigger
 from ..errors import InvalidValueError
 from ..records import Record
 from ..units import UNLIMITED
+from .config_values import command, signal_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,27 +105,6 @@ def parse_alarm(text: str) -> Alarm:
     return make_alarm(options)
 
 
-def parse_signal(value: "str | int", what: str = "signal") -> int:
-    """The number of a signal, given as TERM, SIGTERM or 15.
-
-    Raises:
-        InvalidValueError: there is no such signal.
-    """
-    text = str(value).upper()
-    if text.isascii() and text.isdigit() and not isinstance(value, bool):
-        number = int(text.lstrip("0")[:4] or 0)  # int() refuses 4300 digits
-        if 0 < number < signal.NSIG:
-            return number
-    else:
-        name = text if text.startswith("SIG") else f"SIG{text}"
-        found = signal.Signals.__members__.get(name)
-        if found is not None:
-            return int(found)
-    raise InvalidValueError(
-        f"{what}: {value}: no such signal", value=value, hint="write it like TERM, USR1 or 15"
-    )
-
-
 def parse_url(value: "Any", what: str = "webhook") -> str:
     """An http or https URL.
 
@@ -146,25 +124,6 @@ def parse_url(value: "Any", what: str = "webhook") -> str:
             f"{what}: {text!r}: not a URL", value=value, hint="write it like http://localhost:8080/"
         )
     return text
-
-
-def _command(value: "Any", what: str) -> list[str]:
-    hint = "write it like ./dump.sh --all"
-    if isinstance(value, list) and value and all(isinstance(word, str) for word in value):
-        words = value
-    elif isinstance(value, str):
-        try:
-            words = shlex.split(value)
-        except ValueError as e:
-            cause = str(e).lower()
-            raise InvalidValueError(f"{what}: {value}: {cause}", value=value, hint=hint) from None
-    else:
-        raise InvalidValueError(f"{what}: {value!r}: not a command", value=value, hint=hint)
-    if not words or not words[0]:
-        raise InvalidValueError(f"{what}: empty", value=value, hint=hint)
-    if any("\0" in word for word in words):
-        raise InvalidValueError(f"{what}: {value!r}: a null byte in it", value=value, hint=hint)
-    return words
 
 
 def _switch(value: "Any", what: str) -> bool:
@@ -187,8 +146,8 @@ def _factor(value: "Any", what: str) -> float:
 
 
 _READ: "dict[str, Any]" = {
-    "signal": parse_signal,
-    "exec": _command,
+    "signal": signal_number,
+    "exec": command,
     "webhook": parse_url,
     "freeze": _switch,
     "grow": _factor,

@@ -200,26 +200,26 @@ def _factor(value: "Any", what: str) -> float:
     return factor
 
 
-def signal_number(value: "Any", what: str) -> int:
-    """``TERM``, ``SIGTERM`` or 15: the number."""
+def signal_number(value: "Any", what: str = "signal") -> int:
+    """``TERM``, ``SIGTERM``, 15 or ``15``: the number."""
     import signal
 
-    hint = "write it like TERM, or its number"
-    if isinstance(value, int) and not isinstance(value, bool):
-        if value in signal.valid_signals():
-            return int(value)
-        raise bad(what, value, "no such signal", hint)
+    word = str(value).upper()
     names = {s.name.removeprefix("SIG"): int(s) for s in signal.Signals}
-    name = text(value, what).upper().removeprefix("SIG")
-    if name not in names:
-        raise bad(what, value, "no such signal", suggestion(name, list(names)) or hint)
-    return names[name]
+    if word.isascii() and word.isdigit():
+        number = int(word.lstrip("0")[:4] or 0)  # int() refuses 4300 digits
+    else:
+        number = names.get(word.removeprefix("SIG"), 0)
+    if number not in signal.valid_signals():
+        hint = suggestion(word, list(names)) or "write it like TERM, or its number"
+        raise bad(what, value, "no such signal", hint)
+    return number
 
 
 # ---- the rest ------------------------------------------------------------------------------
 
 
-def _command(value: "Any", what: str) -> list[str]:
+def command(value: "Any", what: str) -> list[str]:
     """Text, split as a shell splits words, or a list of words; no shell runs it."""
     if isinstance(value, str):
         import shlex
@@ -310,7 +310,7 @@ POLICY: "dict[str, Reader]" = {
 KEYS: "dict[str, Reader]" = {
     **OPTIONS,
     **POLICY,
-    "command": _command,
+    "command": command,
     "clear_env": yes_or_no,
     "depends_on": list_of(text),
     "autostart": yes_or_no,

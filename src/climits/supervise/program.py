@@ -6,7 +6,7 @@ from functools import partial
 
 from ..errors import ClimitsError
 from ..program.ending import name_victims
-from ..program.pipes import DEVNULL, STDOUT
+from ..program.pipes import DEVNULL
 from ..program.process import Process
 from ..program.spec import Spec
 from ..program.verdict import summarize
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ..records import Limit, Result
     from .alarms import Alarm
     from .config import ProgramConfig
-    from .logs import LogFile, LogPipe
     from .loop import Timer
+    from .outputs import Outputs
     from .supervisor import Supervisor
 
 #: What a program can be doing.
@@ -52,7 +52,7 @@ class Program:
 
     # There may be thousands: no dict for each, and no empty lists.
     __slots__ = (
-        "_after", "_alarms", "_logs", "_oom", "_pipes", "_spec", "_state", "_timer", "config",
+        "_after", "_alarms", "_oom", "_outputs", "_spec", "_state", "_timer", "config",
         "memory", "next_config", "oom_kills", "process", "restarts", "result", "status",
         "supervisor", "verdicts",
     )  # fmt: skip
@@ -70,8 +70,7 @@ class Program:
         self._timer: Timer | None = None
         self._oom: OomWatch | None = None
         self._alarms: tuple[Events, ...] = ()
-        self._logs: dict[str, LogFile] | None = None
-        self._pipes: tuple[LogPipe, ...] = ()
+        self._outputs: Outputs | None = None
         self.next_config: ProgramConfig | None = None
         self._after: str | None = None  # what was ended by us: STOP, START or CHILD_OOM
 
@@ -101,17 +100,24 @@ class Program:
         try:
             self._launch()
         except (ClimitsError, OSError) as e:
-            self._close_pipes()
+            if self._outputs:
+                self._outputs.close_pipes()
             self._count("failed-to-start")
             self.tell("failed-to-start", error=str(e), hint=getattr(e, "hint", None))
             self._decide(oom=False, failed=True, ran=0.0)
 
     def _launch(self) -> None:
         spec = self._spec or self._make_spec()
-        spec.stdout, spec.stderr = self._outputs()
+        config = self.config
+        if config.stdout is not None or config.stderr is not None:
+            if self._outputs is None:
+                from .outputs import Outputs
+
+                self._outputs = Outputs(config, self.supervisor.loop, self.tell)
+            spec.stdout, spec.stderr = self._outputs.open()
         process = Process.from_spec(spec, sigmask=self.supervisor.sigmask)
-        for pipe in self._pipes:
-            pipe.close_child()
+        if self._outputs:
+            self._outputs.close_child()
         try:
             self._follow(process)
         except BaseException:  # it must not run on with nobody to see its end
@@ -168,43 +174,6 @@ class Program:
         # kernel kills as a whole it counts one twice: then only now can they be told from new ones.
         spec.names_victims = spec.on_oom == "kill-group"
         return spec
-
-    def _outputs(self) -> "tuple[int | None, int | None]":
-        """Where its standard output and error go."""
-        out: list[int | None] = []
-        for which in ("stdout", "stderr"):
-            config = getattr(self.config, which)
-            if config is None:
-                out.append(None)
-            elif config == "stdout":
-                out.append(STDOUT)
-            else:
-                from .logs import LogFile, LogPipe
-
-                logs = self._logs = self._logs or {}
-                log = logs.get(which)
-                if log is None:
-                    log = logs[which] = LogFile(config)
-                pipe = LogPipe(log)
-                self._pipes = (*self._pipes, pipe)
-                self.supervisor.loop.watch(pipe.fileno(), partial(self._read_log, pipe, log))
-                out.append(pipe.child_fd)
-        return out[0], out[1]
-
-    def _read_log(self, pipe: "LogPipe", log: "LogFile", _events: int) -> None:
-        error = log.error
-        if not pipe.turn():
-            self.supervisor.loop.forget(pipe.fileno())
-            pipe.close()
-            self._pipes = tuple(p for p in self._pipes if p is not pipe)
-        if log.error != error:  # told once, not for each line
-            self.tell("log-failed" if log.error else "log-works-again", error=log.error)
-
-    def _close_pipes(self) -> None:
-        for pipe in self._pipes:
-            self.supervisor.loop.forget(pipe.fileno())
-            pipe.close()
-        self._pipes = ()
 
     # -- while it runs -----------------------------------------------------------------------
 
@@ -342,7 +311,7 @@ class Program:
     def _take_config(self) -> None:
         if self.next_config is not None:
             self.close()
-            self._logs = self.memory = self._spec = None
+            self.memory = self._spec = None
             self._state = State()
             self.config, self.next_config = self.next_config, None
 
@@ -457,9 +426,9 @@ class Program:
 
     def close(self) -> None:
         """Give the log files back."""
-        self._close_pipes()
-        for log in (self._logs or {}).values():
-            log.close()
+        if self._outputs:
+            self._outputs.close()
+            self._outputs = None
 
     # -- looking -----------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from ...cgroup.removal import has_hidden, pids_below, refuse_own
 from ...errors import CgroupError, CgroupGoneError, CgroupPermissionError
 from ...linux.proc import cgroup_paths
 from ...program.verdict import signal_name
-from ...supervise.alarms import parse_signal
+from ...supervise.config_values import signal_number
 from ...units import format_size, parse_size
 from ..text import size
 
@@ -232,12 +232,12 @@ class Signal(Action):
 
     def question(self) -> str:
         """Which one, to how many."""
-        name = signal_name(parse_signal(self.value))
+        name = signal_name(signal_number(self.value))
         return f"send {name} to {self._count()}?"
 
     def run(self) -> str:
         """To each process in it and below, as many as there are now."""
-        number = parse_signal(self.value)
+        number = signal_number(self.value)
         refuse_own(self.group, self.title)
         self._refuse_gone()
         sent, refused = send(self.group, number)
