@@ -2,11 +2,16 @@
 
 The cycle is a whole one: make the cgroup, limit it, start the program inside, wait, read the peak,
 the OOM count and the rest of the evidence, remove the cgroup.  From a small parent, from ones that
-hold 1 and 4 GiB, and from one with threads.
+hold 1 and 4 GiB, and from one with threads.  Beside it the same system calls by floor.c: what
+the kernel takes of it, below which no launcher can go that makes the same cgroup and reads the
+same evidence.
 """
 
+import ctypes
+import importlib
 import mmap
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -14,6 +19,8 @@ import time
 import common
 
 import climits
+import climits.cgroup.group
+from climits.records import MemoryLimits
 
 TARGET = 1.4
 MEMORY = "64M"
@@ -103,6 +110,65 @@ class ByHand:
         self.cycle(start)
 
 
+class Part(ctypes.Structure):
+    _fields_ = (
+        ("path", ctypes.c_char_p),
+        ("born_inside", ctypes.c_int),
+        ("limits", ctypes.POINTER(ctypes.c_char_p)),
+        ("reports", ctypes.POINTER(ctypes.c_char_p)),
+    )
+
+
+def strings(texts):
+    """A list of C strings that ends with NULL."""
+    return (ctypes.c_char_p * (len(texts) + 1))(*texts, None)
+
+
+class InC:
+    """The system calls of climits.run, made by floor.c; `reason` says why it cannot run here."""
+
+    def __init__(self):
+        self.cycle = None
+        self.reason = self._prepare()
+
+    def _prepare(self):
+        with climits.Cgroup.create(f"{common.own_name()}-floor", memory=MEMORY) as group:
+            if not group.tracker.hierarchy.born_inside:
+                return "needs a v2 hierarchy, beside the others at least"
+            parts = [self._part(group, part) for part in group.parts]
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        if compiler is None:
+            return "a C compiler is needed to build floor.c"
+        library = f"{common.scratch()}/floor.so"
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "floor.c")
+        subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
+        call = ctypes.CDLL(library, use_errno=True).cycle
+        arguments = len(parts), (Part * len(parts))(*parts), strings([_TRUE.encode()])
+        environment = strings([b"%s=%s" % pair for pair in os.environb.items()])
+
+        def cycle():
+            line = call(*arguments, environment)
+            must(line == 0, f"floor.c:{line}: {os.strerror(ctypes.get_errno())}")
+
+        self.cycle = cycle
+        return None
+
+    def _part(self, group, part):
+        """The same as climits does to a part: which files it writes and reads is asked of it."""
+        files = []
+        limits = []
+        if part is group.part("memory"):
+            for file, text, _ in group.memory.writes(MemoryLimits(max=64 << 20, swap_max=0),
+                                                     group.memory.UNTOUCHED):  # fmt: skip
+                limits += [file.encode(), text.encode()]
+            files += importlib.import_module(type(group.memory).__module__)._REPORT
+        if part is group.tracker:
+            files += climits.cgroup.group._TRACKED
+        there = [name.encode() for name in files if part.directory.has(name)]
+        return Part(os.fsencode(f"{part.directory.path}-c"), part.hierarchy.born_inside,
+                    strings(limits), strings(there))  # fmt: skip
+
+
 # ---- the parents -------------------------------------------------------------------------------
 
 
@@ -161,10 +227,11 @@ def available():
 # ---- measuring ---------------------------------------------------------------------------------
 
 
-def compare(report, options, hand, *, with_preexec):
+def compare(report, options, hand, floor, *, with_preexec):
     rows = [
         common.Row(_REFERENCE, bare),
         common.Row("climits.run: the whole cycle", climits_run, at_most=TARGET),
+        common.Row("its system calls alone, in C", floor.cycle, reason=floor.reason),
         common.Row("Cgroup.create, Process(root=), remove", step_by_step),
         common.Row("subprocess.run: no limit", subprocess_run),
     ]
@@ -186,19 +253,19 @@ def compare(report, options, hand, *, with_preexec):
 
 def measure(options):
     report = common.Report("launch: a cycle of the library over a bare posix_spawn", options)
-    hand = ByHand()
+    hand, floor = ByHand(), InC()
     report.heading("from a small parent")
-    compare(report, options, hand, with_preexec=True)
+    compare(report, options, hand, floor, with_preexec=True)
     for gib in (1, 4):
         report.heading(f"from a parent that has touched {gib} GiB")
         if available() < (gib + 1) * _GIB:
             report.add(f"not run: only {available() / _GIB:.1f} GiB are available")
             continue
         with Holding(gib * _GIB):
-            compare(report, options, hand, with_preexec=gib == 1)
+            compare(report, options, hand, floor, with_preexec=gib == 1)
     report.heading("from a parent with 8 threads: 6 wait for a lock, 1 wakes every 10 ms")
     with Threads():
-        compare(report, options, hand, with_preexec=False)
+        compare(report, options, hand, floor, with_preexec=False)
     report.end()
 
 
