@@ -270,6 +270,7 @@ def test_what_is_no_such_word_is_refused(text, message, hint):
     [
         ({"signal": "FOO"}, "FOO", "write it like TERM, or its number"),
         ({"signal": "TREM"}, "TREM", "did you mean TERM?"),
+        ({"signal": "SIGTREM"}, "SIGTREM", "did you mean TERM?"),
         ({"webhook": "x"}, "x", "write it like http://localhost:8080/"),
         ({"webhook": "http://x:0/"}, "http://x:0/", "write it like http://localhost:8080/"),
         ({"freeze": "maybe"}, "maybe", None),

@@ -80,7 +80,7 @@ class Directory:
         self._fd = -1
         self._inode = 0  # only while it rests
         self._keeper: Keeper | None = None
-        self._held: dict[str, Keeper] = {}
+        self._held: dict[str, Keeper] | None = None
         self.path = path
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -111,12 +111,11 @@ class Directory:
         """
         if self._fd >= 0:
             self._inode = os.fstat(self._fd).st_ino
-            self._fd, self._keeper, self._held = -1, None, {}
+            self._fd, self._keeper, self._held = -1, None, None
 
     def close(self) -> None:
         """Give the descriptors back; may be called again."""
-        self._fd, self._inode, self._keeper = -1, 0, None
-        self._held = {}
+        self._fd, self._inode, self._keeper, self._held = -1, 0, None, None
 
     def read(self, name: str) -> bytes:
         """The whole content of a file.
@@ -156,7 +155,7 @@ class Directory:
             CgroupGoneError: the cgroup was removed.
         """
         out: list[bytes | None] = []
-        directory, held = self.fd, self._held
+        directory, held = self.fd, self._held or {}
         for name in names:
             try:
                 file = held.pop(name, None) or Keeper(os.open(name, os.O_RDONLY, dir_fd=directory))
@@ -173,9 +172,10 @@ class Directory:
         What a file holds is what it holds then.  One that cannot be opened is left to read_many.
         """
         directory = self.fd
+        held = self._held = self._held or {}
         for name in names:
             try:
-                self._held[name] = Keeper(os.open(name, os.O_RDONLY, dir_fd=directory))
+                held[name] = Keeper(os.open(name, os.O_RDONLY, dir_fd=directory))
             except OSError:
                 pass
 

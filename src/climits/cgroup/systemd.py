@@ -62,13 +62,11 @@ class Wishes:
 wishes = Wishes()
 
 
-_booted: "bool | None" = None
+_booted: "bool | None" = None  # once looked up: it cannot begin to while we run
 
 
 def running() -> bool:
     """Whether systemd manages this host, and is to be asked.
-
-    Looked up once: it cannot begin to while we run.
 
     Source: sd_booted(3).
     """

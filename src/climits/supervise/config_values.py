@@ -209,7 +209,8 @@ def signal_number(value: "Any", what: str = "signal") -> int:
     if word.isascii() and word.isdigit():
         number = int(word.lstrip("0")[:4] or 0)  # int() refuses 4300 digits
     else:
-        number = names.get(word.removeprefix("SIG"), 0)
+        word = word.removeprefix("SIG")
+        number = names.get(word, 0)
     if number not in signal.valid_signals():
         hint = suggestion(word, list(names)) or "write it like TERM, or its number"
         raise bad(what, value, "no such signal", hint)

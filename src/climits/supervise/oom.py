@@ -47,7 +47,10 @@ class OomWatch:
         cgroup = self.process.cgroup
         cgroup.memory.drain_oom(self.fd)
         if self._again is None:
-            cgroup.hold_report()  # the end may be near, and a restart is to follow at once
+            try:
+                cgroup.hold_report()  # the end may be near, and a restart is to follow at once
+            except CgroupGoneError:
+                pass  # removed under us
             self._again = _FIRST_LOOK
             self.loop.after(self._again, self._look)
 
