@@ -5,6 +5,8 @@
  * files of the report while it runs, wait, read them, remove the cgroup.  The difference to
  * climits.run is what Python costs; the difference to a bare posix_spawn is the kernel's.
  *
+ * But for looking in vain for files that this kernel does not have.
+ *
  * A shared object, so that it runs in the same process as what it is compared with.
  */
 #define _GNU_SOURCE
@@ -42,7 +44,10 @@ static int joined = -1, parent;
 static char *const *program, *const *environment;
 
 static __attribute__((noreturn)) void child(void) {
+    struct sigaction dfl = {.sa_handler = SIG_DFL};
     sigset_t none;
+    sigaction(SIGPIPE, &dfl, NULL); /* Python ignores these two */
+    sigaction(SIGXFSZ, &dfl, NULL);
     if (joined >= 0) {
         int fd = openat(joined, "tasks", O_WRONLY | O_CLOEXEC);
         if (fd < 0 || write(fd, "0", 1) != 1) _exit(126);
@@ -93,6 +98,7 @@ int cycle(int count, const struct part *parts, char *const *argv, char *const *e
     sigset_t all, old;
     siginfo_t end;
 
+    TRY(count <= 2);
     program = argv, environment = envp, parent = getpid(), joined = -1;
     for (int i = 0; i < count; i++) {
         TRY(mkdir(parts[i].path, 0755) == 0);
@@ -113,7 +119,9 @@ int cycle(int count, const struct part *parts, char *const *argv, char *const *e
             TRY(opened < MOST_FILES);
             TRY((files[opened++] = openat(directories[i], *file, O_RDONLY | O_CLOEXEC)) >= 0);
         }
-    TRY(waitid(P_PIDFD, (id_t)pidfd, &end, WEXITED) == 0);
+    /* A wait, a look at how it ended, and the reaping. */
+    for (int i = 0; i < 3; i++)
+        TRY(waitid(P_PIDFD, (id_t)pidfd, &end, i < 2 ? WEXITED | WNOWAIT : WEXITED) == 0);
     for (int i = 0; i < opened; i++) {
         TRY(read(files[i], text, sizeof text) > 0);
         close(files[i]);

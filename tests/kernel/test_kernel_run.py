@@ -23,6 +23,17 @@ def run(hog, *words, **options):
 # ---- limits and verdicts -------------------------------------------------------------------------
 
 
+def test_only_a_run_that_is_alone_opens_beforehand_what_its_end_reads(monkeypatch):
+    held = []
+    monkeypatch.setattr(climits.Cgroup, "hold_report", lambda group: held.append(group.path))
+    climits.run(["true"], memory="64M")
+    assert len(held) == 1
+    with climits.Process(["sleep", "60"], memory="64M") as other:
+        result = climits.run(["true"], memory="64M")
+        other.kill()
+    assert result.verdict == "exited" and len(held) == 1
+
+
 def test_a_program_that_fits_exits_by_itself(hog):
     result = run(hog, "alloc", 20, "exit", 7, memory="60M")
     assert (result.verdict, result.returncode, result.exit_status) == ("exited", 7, 7)

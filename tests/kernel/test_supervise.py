@@ -41,6 +41,22 @@ def test_it_is_restarted_when_it_is_oom_killed_until_the_budget_is_used_up(super
             assert 20 * MIB < victim["anon"] <= 30 * MIB
 
 
+def test_each_end_names_its_own_victim_although_the_cgroup_is_the_same(supervise, hog):
+    words = ("--name", "climits-same", "--memory", "30M", "--max-oom-restarts", "3/10m")
+    with supervise(*words, "--", hog, "alloc", "60") as s:
+        s.wait_for("gave-up")
+        assert s.process.wait(30 * PATIENCE) == 137
+        events = s.events()
+    ends = [e for e in events if e["event"] == "oom-killed"]
+    assert len(ends) == 4
+    for event in ends:  # but those that the kernel did not log
+        assert [v["pid"] for v in event.get("killed", [{"pid": event["pid"]}])] == [event["pid"]]
+        assert f"pid {event['pid']} " in event["text"]
+    # Told after the program runs again, but with the time at which it was.
+    times = [event["time"] for event in events]
+    assert times == sorted(times)
+
+
 def test_it_ends_with_the_program_and_its_status(supervise, hog):
     with supervise("--memory", "30M", "--", hog, "exit", "7") as s:
         assert s.process.wait(30 * PATIENCE) == 7

@@ -171,8 +171,9 @@ def test_values_of_a_toml_file_are_taken_too():
         ({"source": "oom", "signal": 0}, "signal: 0: no such signal"),
         ({"source": "oom", "signal": 65}, "signal: 65: no such signal"),
         ({"source": "oom", "signal": "1" * 5000}, "signal: 1111"),
+        ({"source": "oom", "signal": 16**5000}, "signal: an integer of 20001 bits: no such"),
         ({"source": "oom", "signal": "SIG15"}, "signal: SIG15: no such signal"),
-        ({"source": "oom", "signal": True}, "signal: true: no such signal"),
+        ({"source": "oom", "signal": True}, "signal: true: not text"),
         ({"source": "oom", "signal": -15}, "signal: -15: no such signal"),
         ({"source": "oom", "exec": ""}, "exec: empty"),
         ({"source": "oom", "exec": "  "}, "exec: empty"),
@@ -261,7 +262,6 @@ def test_what_is_no_such_word_is_refused(text, message, hint):
     with pytest.raises(InvalidValueError) as caught:
         parse_alarm(text)
     assert str(caught.value) == message
-    assert caught.value.value in (text, text.partition("=")[0], message.partition(":")[0], "")
     assert hint is None or caught.value.hint == hint
 
 
@@ -310,6 +310,10 @@ def test_any_table_is_read_or_refused_by_a_key(options, source):
 @pytest.mark.parametrize("word", ["TERM", "term", "SIGTERM", "15", 15])
 def test_signals(word):
     assert signal_number(word) == signal.SIGTERM
+
+
+def test_signals_with_two_names():
+    assert [signal_number(word) for word in ("CLD", "SIGCHLD", "IOT")] == [17, 17, 6]
 
 
 def test_urls():

@@ -451,6 +451,9 @@ def test_the_error_is_one_line(read, tmp_path):
         ("grow = 1", "grow: 1: must be more than 1; hint: write 1.5 for half as much again"),
         ("grow = inf", "grow: inf: out of range"),
         ('grow_max = "10M"', "grow_max: has no meaning without grow; hint: add grow = 1.5"),
+        (f"stop_signal = 0x{'f' * 5000}", "stop_signal: an integer of 20000 bits: no such signal; "
+         "hint: write it like TERM, or its number"),
+        ("stop_signal = true", "stop_signal: true: not text; hint: put it in quotation marks"),
         ('stop_signal = "TREM"', "stop_signal: TREM: no such signal; hint: did you mean TERM?"),
         ("stop_signal = 0", "stop_signal: 0: no such signal; hint: write it like TERM, or its "
          "number"),

@@ -205,7 +205,7 @@ complete -c climits -n '_shtab_climits_using supervise' -l max-oom-restarts -x -
 complete -c climits -n '_shtab_climits_using supervise' -l max-restarts -x -d 'after other ends (default 10/1m)'
 complete -c climits -n '_shtab_climits_using supervise' -l grow -x -d 'after an OOM kill, F times the memory'
 complete -c climits -n '_shtab_climits_using supervise' -l grow-max -x -d 'but never more than this'
-complete -c climits -n '_shtab_climits_using supervise' -l stop-signal -x -d 'by which it is asked to end (default TERM)'
+complete -c climits -n '_shtab_climits_using supervise' -l stop-signal -x -d 'by which it is asked to end, a name or a number (default TERM)'
 complete -c climits -n '_shtab_climits_using supervise' -l stop-timeout -x -d 'from there to SIGKILL of all of it (default 10s)'
 complete -c climits -n '_shtab_climits_using supervise' -l child-oom -x -d 'a child was OOM-killed: ignore (default) or restart'
 complete -c climits -n '_shtab_climits_using supervise' -l alarm -x -d 'SOURCE[=LEVEL][,ACTION=VALUE...], such as threshold=80%,signal=TERM; may be repeated'

@@ -167,9 +167,10 @@ class Directory:
         return out
 
     def hold(self, names: tuple[str, ...]) -> None:
-        """Open now, while there is time, what read_many is to read once, and later.
+        """Open files now, while there is time, that the next read_many of their names will read.
 
-        What a file holds is what it holds then.  One that cannot be opened is left to read_many.
+        It reads what they hold then, and closes them; `rest` and `close` do so too.  What cannot be
+        opened is left to read_many.
         """
         directory = self.fd
         held = self._held = self._held or {}

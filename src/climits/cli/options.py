@@ -104,7 +104,8 @@ SUPERVISE: tuple[Option, ...] = (
     ("--max-restarts", "N/PERIOD", "text", RESTART, "after other ends (default 10/1m)"),
     ("--grow", "F", "float", RESTART, "after an OOM kill, F times the memory"),
     ("--grow-max", "SIZE", "text", RESTART, "but never more than this"),
-    ("--stop-signal", "NAME", "text", RESTART, "by which it is asked to end (default TERM)"),
+    ("--stop-signal", "SIGNAL", "text", RESTART, "by which it is asked to end, a name or a number "
+     "(default TERM)"),
     ("--stop-timeout", "TIME", "text", RESTART, "from there to SIGKILL of all of it (default 10s)"),
     ("--child-oom", "ACTION", "text", RESTART, "a child was OOM-killed: ignore (default) or "
      "restart"),

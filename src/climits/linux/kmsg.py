@@ -17,7 +17,7 @@ from ..units import whole_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
 #: The "Killed process" line is written after the signal was sent: it may come this much later.
 _LATEST = 0.1  # seconds
@@ -25,7 +25,9 @@ _LATEST = 0.1  # seconds
 _KIB = 1024
 
 
-def oom_kills(cgroup: str, since: float, expected: int) -> "list[KilledProcess] | None":
+def oom_kills(
+    cgroup: str, since: float, expected: int, but: "Container[int]" = ()
+) -> "list[KilledProcess] | None":
     """The OOM kills of processes in a cgroup.
 
     Args:
@@ -33,6 +35,7 @@ def oom_kills(cgroup: str, since: float, expected: int) -> "list[KilledProcess] 
         since: time.clock_gettime(CLOCK_BOOTTIME) at its start, seconds: older messages are of
             another cgroup of that name.
         expected: the kills that the counters tell of; when fewer are found, a short wait.
+        but: processes that are known to be of another run in that cgroup.
 
     Returns:
         In the order of the log; None when the log cannot be read.
@@ -40,9 +43,10 @@ def oom_kills(cgroup: str, since: float, expected: int) -> "list[KilledProcess] 
     deadline = time.monotonic() + _LATEST
     while True:
         try:
-            found = parse_oom_kills(log.messages(since), cgroup)
+            kills = parse_oom_kills(log.messages(since), cgroup)
         except OSError:
             return None
+        found = [kill for kill in kills if kill.pid not in but]
         if len(found) >= expected or time.monotonic() > deadline:
             return found
         time.sleep(0.002)

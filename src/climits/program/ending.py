@@ -17,7 +17,7 @@ from .verdict import LEAST_IN_CONTAINER, LEAST_TO_START, exit_status, judge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from typing import Any
 
     from ..cgroup.group import Cgroup, Tracked
@@ -284,19 +284,17 @@ def collect(process: "Process", status: int, duration: float) -> Result:
     )
 
 
-def name_victims(process: "Process", *, but: "int | None" = None) -> None:
+def name_victims(process: "Process", but: "Container[int]") -> None:
     """Look up whom the OOM killer took, where the spec had that put off.
 
     Args:
         process: that has ended.
-        but: a process that was started in the same place since: it is none of them.
+        but: process ids of other runs in the same cgroup, before it or since.
     """
     result = process.result
     if process.spec.names_victims or not (result and result.evidence and result.oom_kill):
         return
-    killed = _killed(process, result.oom_kill)
-    if killed is not None:
-        killed = [victim for victim in killed if victim.pid != but][: result.oom_kill]
+    killed = _killed(process, result.oom_kill, but)
     process.result = result.replace(evidence=result.evidence.replace(killed=killed))
 
 
@@ -304,10 +302,12 @@ def _nothing_tracked() -> "tuple[None, None]":
     return None, None
 
 
-def _killed(process: "Process", oom_kill: int) -> "list[KilledProcess] | None":
+def _killed(
+    process: "Process", oom_kill: int, but: "Container[int]" = ()
+) -> "list[KilledProcess] | None":
     from ..linux.kmsg import oom_kills
 
-    return oom_kills(process.cgroup.path, process.booted, oom_kill)
+    return oom_kills(process.cgroup.path, process.booted, oom_kill, but)
 
 
 def _since(before: MemoryEvents, events: MemoryEvents) -> MemoryEvents:

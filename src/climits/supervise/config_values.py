@@ -204,17 +204,20 @@ def signal_number(value: "Any", what: str = "signal") -> int:
     """``TERM``, ``SIGTERM``, 15 or ``15``: the number."""
     import signal
 
-    word = str(value).upper()
-    names = {s.name.removeprefix("SIG"): int(s) for s in signal.Signals}
-    if word.isascii() and word.isdigit():
+    hint = "write it like TERM, or its number"
+    number = 0
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = value
+    elif (word := text(value, what)).isascii() and word.isdigit():
         number = int(word.lstrip("0")[:4] or 0)  # int() refuses 4300 digits
     else:
-        word = word.removeprefix("SIG")
-        number = names.get(word, 0)
+        names = {name[3:]: int(s) for name, s in signal.Signals.__members__.items()}
+        name = word.upper().removeprefix("SIG")
+        number = names.get(name, 0)
+        hint = suggestion(name, list(names)) or hint
     if number not in signal.valid_signals():
-        hint = suggestion(word, list(names)) or "write it like TERM, or its number"
         raise bad(what, value, "no such signal", hint)
-    return number
+    return int(number)
 
 
 # ---- the rest ------------------------------------------------------------------------------

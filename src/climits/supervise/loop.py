@@ -52,6 +52,7 @@ class Loop:
         self._epoll = select.epoll()
         self._calls: dict[int, Callable[[int], None]] = {}
         self._timers: list[Timer] = []
+        self._last: list[Callable[[], None]] = []
 
     def watch(self, fd: int, call: "Callable[[int], None]", events: int = select.EPOLLIN) -> None:
         """Call with the events that are ready whenever a descriptor is; again to change it."""
@@ -87,6 +88,12 @@ class Loop:
             if timer.call:
                 call_now, timer.call = timer.call, None
                 self.do(call_now)
+        while self._last:
+            self.do(self._last.pop(0))
+
+    def last(self, call: "Callable[[], None]") -> None:
+        """Call once, at the end of this turn."""
+        self._last.append(call)
 
     def do(self, call: "Callable[[], None]") -> None:
         """Call at once; what goes wrong is told and ends that call alone."""

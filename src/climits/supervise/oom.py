@@ -2,7 +2,7 @@
 
 import os
 
-from ..errors import CgroupGoneError
+from ..errors import CgroupError, CgroupGoneError
 from ..linux.proc import is_dying
 
 TYPE_CHECKING = False
@@ -24,6 +24,9 @@ class OomWatch:
 
     The program's own OOM kill is told by its end.
     """
+
+    #: For whose program the files are open that its end reads.
+    holder: "OomWatch | None" = None
 
     __slots__ = ("_again", "fd", "known", "loop", "process", "tell")
 
@@ -47,14 +50,19 @@ class OomWatch:
         cgroup = self.process.cgroup
         cgroup.memory.drain_oom(self.fd)
         if self._again is None:
-            try:
-                cgroup.hold_report()  # the end may be near, and a restart is to follow at once
-            except CgroupGoneError:
-                pass  # removed under us
             self._again = _FIRST_LOOK
             self.loop.after(self._again, self._look)
+            # The end may be near, and a restart is to follow at once.  Of one program at a time:
+            # above all of them there may be a limit too, and then each is told of its OOM.
+            if OomWatch.holder is None:
+                OomWatch.holder = self
+                try:
+                    cgroup.hold_report()
+                except CgroupError:
+                    pass  # removed under us
 
     def _look(self) -> None:
+        self._let_go()
         killed = self._killed()
         if killed:
             self.loop.after(_CONFIRM, self._confirm)
@@ -83,8 +91,13 @@ class OomWatch:
         process.cgroup.rest()
         return count - self.known
 
+    def _let_go(self) -> None:
+        if OomWatch.holder is self:
+            OomWatch.holder = None
+
     def close(self) -> None:
         """End."""
+        self._let_go()
         if self.fd >= 0:
             self.loop.forget(self.fd)
             os.close(self.fd)

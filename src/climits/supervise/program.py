@@ -32,6 +32,9 @@ STOPPED, RUNNING, PAUSED, WAITING, STOPPING, EXITED, FAILED = (
 )  # fmt: skip
 
 
+#: Victims of the OOM killer that are remembered: those of the last second would do.
+_MOST_VICTIMS = 16
+
 #: What follows a run that was ended by us: nothing, another run, or what the policy says.
 STOP, START, CHILD_OOM = "stop", "start", "child-oom"
 
@@ -52,7 +55,7 @@ class Program:
 
     # There may be thousands: no dict for each, and no empty lists.
     __slots__ = (
-        "_after", "_alarms", "_oom", "_outputs", "_spec", "_state", "_timer", "config",
+        "_after", "_alarms", "_oom", "_outputs", "_spec", "_state", "_timer", "_victims", "config",
         "memory", "next_config", "oom_kills", "process", "restarts", "result", "status",
         "supervisor", "verdicts",
     )  # fmt: skip
@@ -72,6 +75,7 @@ class Program:
         self._alarms: tuple[Events, ...] = ()
         self._outputs: Outputs | None = None
         self.next_config: ProgramConfig | None = None
+        self._victims: tuple[int, ...] = ()  # process ids of those that were told last
         self._after: str | None = None  # what was ended by us: STOP, START or CHILD_OOM
 
     @property
@@ -347,7 +351,7 @@ class Program:
         self._unfollow(watched)
         self._cancel_timer()
         self.process = None
-        # The first thing is that it runs again: to put the end into words takes as long.
+        # First of all it is to run again: to put the end into words takes as long as to start it.
         self.supervisor.urgently(partial(self._after_end, process))
 
     def _after_end(self, process: Process) -> None:
@@ -377,10 +381,13 @@ class Program:
         self.verdicts[verdict] = self.verdicts.get(verdict, 0) + 1
 
     def _tell_end(self, config: "ProgramConfig", process: Process, at: float) -> None:
-        name_victims(process, but=self.process.pid if self.process else None)
+        # The log goes by the name of the cgroup, which runs before and after this one have too.
+        since = (self.process.pid,) if self.process else ()
+        name_victims(process, self._victims + since)
         self.result = result = process.result
         assert result is not None
         victims = (result.evidence.killed if result.evidence else None) or ()
+        self._victims = (*self._victims, *(victim.pid for victim in victims))[-_MOST_VICTIMS:]
         self.tell(
             result.verdict, at=at,
             pid=result.pid, returncode=result.returncode, signal=result.signal,
@@ -389,8 +396,8 @@ class Program:
             killed=[victim.as_dict() for victim in victims] or None,
         )  # fmt: skip
         if result.error:
-            self.tell("failed-to-clean-up", error=result.error)
-        self.supervisor.record(config, result)
+            self.tell("failed-to-clean-up", at=at, error=result.error)
+        self.supervisor.record(config, result, at)
 
     def _decide(self, *, oom: bool, failed: bool, ran: float) -> None:
         decision = after_end(

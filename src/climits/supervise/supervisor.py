@@ -123,27 +123,36 @@ class Supervisor:
             self._later.append(call)
 
     def urgently(self, call: "Callable[[], None]") -> None:
-        """Call; all that is told meanwhile, or put off by `later`, comes after it, in order."""
-        waiting = self._later = []
+        """Call; all that is told in this turn of the loop, or put off by `later`, comes after it.
+
+        In order; and after all else that is urgent in this turn.
+        """
+        if self._later is None:
+            self._later = []
+            self.loop.last(self._catch_up)
+        call()
+
+    def _catch_up(self) -> None:
+        """Do what was put off."""
+        waiting, self._later = self._later or [], None
         try:
-            call()
+            while waiting:
+                self.loop.do(waiting.pop(0))
         finally:
-            self._later = None
-            for each in waiting:
-                self.loop.do(each)
+            self._later = waiting or None  # the rest is for `run` to do before it ends
 
     def _deliver(self, record: "dict[str, Any]") -> None:
         self._tell(record)
         for listener in self.listeners:
             listener(record)
 
-    def record(self, config: "ProgramConfig", result: "Result") -> None:
-        """Add a run that has ended to the history."""
+    def record(self, config: "ProgramConfig", result: "Result", at: float) -> None:
+        """Add a run to the history, which ended at that time."""
         if self._history:
             cwd = config.options.get("cwd")
             warning = record(result, "supervise", name=config.name, cwd=cwd) or ""
             if warning not in ("", self._history_warning):  # told once, not for each run
-                self.tell("no-history", error=warning)
+                self.tell("no-history", at=at, error=warning)
             self._history_warning = warning
 
     # -- running -----------------------------------------------------------------------------
@@ -176,6 +185,7 @@ class Supervisor:
             while not self._is_over():
                 self.loop.turn()
         finally:
+            self._catch_up()
             self._end_all()
             if control:
                 control.close()

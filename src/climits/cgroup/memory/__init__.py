@@ -81,7 +81,10 @@ class Memory:
         raise NotImplementedError
 
     def hold_report(self) -> None:
-        """Open what report will read, once."""
+        """Open what report will read; see Directory.hold.
+
+        `usage`, `events` and `limits` close what they read of it: then report opens that again.
+        """
         raise NotImplementedError
 
     def figures(self) -> "dict[str, Figure]":
