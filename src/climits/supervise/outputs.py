@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Outputs:
     """The log files of a program, and the pipes through which its runs write into them."""
 
-    __slots__ = ("_config", "_logs", "_loop", "_pipes", "_tell")
+    __slots__ = ("_config", "_logs", "_loop", "_pipes", "tell")
 
     def __init__(self, config: "ProgramConfig", loop: "Loop", tell: "Callable[..., None]") -> None:
         """Open nothing yet.
@@ -26,7 +26,7 @@ class Outputs:
             loop: reads the pipes.
             tell: called with an event and its fields when a log fails, and when it works again.
         """
-        self._config, self._loop, self._tell = config, loop, tell
+        self._config, self._loop, self.tell = config, loop, tell
         self._logs: dict[str, LogFile] = {}
         self._pipes: tuple[LogPipe, ...] = ()
 
@@ -65,7 +65,7 @@ class Outputs:
             pipe.close()
             self._pipes = tuple(p for p in self._pipes if p is not pipe)
         if log.error != error:  # told once, not for each line
-            self._tell("log-failed" if log.error else "log-works-again", error=log.error)
+            self.tell("log-failed" if log.error else "log-works-again", error=log.error)
 
     def close_pipes(self) -> None:
         """Give the pipes back: no run writes into them any more."""
