@@ -1,6 +1,7 @@
 """What of a supervisor needs no kernel: what is done first, and what is opened when."""
 
 import os
+import signal
 
 import pytest
 
@@ -103,6 +104,26 @@ def test_what_nobody_foresaw_leaves_the_rest_to_the_end(supervisor, told, asked)
     assert told == []
     supervisor._catch_up()
     assert [e["event"] for e in told] == ["restarting"]
+
+
+def test_programs_are_ended_even_if_there_are_no_words_for_it(supervisor, monkeypatch):
+    ended = []
+    monkeypatch.setattr(supervisor, "many", True)
+    monkeypatch.setattr(supervisor, "_start_guard", lambda: None)
+    monkeypatch.setattr(supervisor, "_end_all", lambda: ended.append(True))
+
+    def turn():
+        supervisor.urgently(lambda: supervisor.later(lambda: [][1]))
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(supervisor.loop, "turn", turn)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        with pytest.raises(IndexError):
+            supervisor.run()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    assert ended == [True]
 
 
 # ---- before an end -------------------------------------------------------------------------

@@ -7,13 +7,11 @@ In a configuration file an alarm is a table, on a command line one word::
     pressure=some 150ms/1s,freeze
 """
 
-import difflib
-
 from ..cgroup.triggers import SOURCES, Trigger, bounded_size, make_trigger
 from ..errors import InvalidValueError
 from ..records import Record
 from ..units import UNLIMITED
-from .config_values import command, signal_number
+from .config_values import command, signal_number, suggestion
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,9 +175,8 @@ def _unquoted(text: str) -> str:
 
 
 def _unknown(key: str, known: "tuple[str, ...]", what: str = "key") -> InvalidValueError:
-    close = difflib.get_close_matches(key, known, 1)
     return InvalidValueError(
         f"{key or 'empty'}: no such {what} of an alarm",
         value=key,
-        hint=f"did you mean {close[0]}?" if close else "there are " + ", ".join(known),
+        hint=suggestion(key, known) or "there are " + ", ".join(known),
     )

@@ -185,8 +185,8 @@ class Supervisor:
             while not self._is_over():
                 self.loop.turn()
         finally:
+            self._end_all()  # before any words, of which one may fail
             self._catch_up()
-            self._end_all()
             if control:
                 control.close()
             for other in self._beside:  # once it cannot wait for an answer of ours
